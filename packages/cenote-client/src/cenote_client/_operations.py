@@ -40,6 +40,9 @@ UPDATE_UNDELETE_DAYS: Operation[None] = Operation("PUT", CLUSTER + "/undelete_da
 GET_RECOVERY: Operation[t.RecoveryResponse] = Operation("GET", CLUSTER + "/recover", 200, True)
 RECOVER_CLUSTER: Operation[t.RecoveryResponse] = Operation("POST", CLUSTER + "/recover", 202, True)
 CANCEL_MOVE: Operation[None] = Operation("DELETE", CLUSTER + "/move", 204, False)
+REHEARSE_UPGRADE: Operation[t.RehearsalResponse] = Operation(
+    "POST", CLUSTER + "/upgrade/rehearsal", 202, True
+)
 UPDATE_MAJOR_VERSION: Operation[None] = Operation("PUT", CLUSTER + "/upgrade", 204, False)
 INSTALL_UPDATE: Operation[None] = Operation("PUT", CLUSTER + "/install_update", 204, False)
 UPDATE_MAINTENANCE_WINDOW: Operation[None] = Operation("PUT", CLUSTER + "/maintenance", 204, False)

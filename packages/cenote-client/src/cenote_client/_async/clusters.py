@@ -208,6 +208,19 @@ class AsyncClusters(AsyncResource):
         """
         return await self._call(op.UPDATE_MAJOR_VERSION, (database_cluster_uuid,), kwargs, body)
 
+    async def rehearse_upgrade(
+        self, database_cluster_uuid: str, body: t.VersionUpdate, **kwargs: Unpack[t.Call]
+    ) -> t.RehearsalResponse:
+        """Rehearse an upgrade to a later major version on a fork; return ``{"rehearsal": {…}}``.
+
+        ``get_cluster`` has how far it is and its result, at ``cenote.rehearsal``.  Raises InvalidError for a
+        version that is not on offer or for what is in the way, BusyError during another rehearsal or change.
+
+        ``POST /v2/databases/{database_cluster_uuid}/upgrade/rehearsal``, scopes ``database:update`` and
+        ``database:create``.
+        """
+        return await self._call(op.REHEARSE_UPGRADE, (database_cluster_uuid,), kwargs, body)
+
     async def install_update(self, database_cluster_uuid: str, **kwargs: Unpack[t.Call]) -> None:
         """Start the pending maintenance now instead of in the maintenance window.
 

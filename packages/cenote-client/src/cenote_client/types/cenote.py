@@ -134,6 +134,25 @@ ClusterSwitch = TypedDict(
 """How far a switch to another node is; ``reason`` says what it waits for."""
 
 
+class UpgradeRehearsal(TypedDict):
+    """A rehearsal of an upgrade, which is running, or has passed or failed.
+
+    ``seconds`` is for how long the fork had no server; ``findings`` are what was found in it.
+    """
+
+    version: str
+    state: Literal["running", "passed", "failed"]
+    reason: str
+    asked_at: str
+    ended_at: NotRequired[str]
+    seconds: NotRequired[float]
+    findings: list[str]
+
+
+class RehearsalResponse(TypedDict):
+    rehearsal: UpgradeRehearsal
+
+
 class SwitchResponse(TypedDict):
     """``primary`` takes writes; ``switchover`` is there while the switch is under way."""
 
@@ -220,6 +239,7 @@ class ClusterAdditions(TypedDict):
     uris: NotRequired[ClusterUris]
     delete_protection: NotRequired[bool]
     upgrading_from: NotRequired[str]
+    rehearsal: NotRequired[UpgradeRehearsal]
     distinct_hosts: NotRequired[bool]
     undelete_days: NotRequired[int]
     backups: NotRequired[BackupState]

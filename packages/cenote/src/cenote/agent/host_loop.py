@@ -19,6 +19,7 @@ from cenote.agent.log_shipping import LogShipping
 from cenote.agent.log_space import watch_log_space
 from cenote.agent.node_loop import NodeLoop
 from cenote.agent.pass_queue import PassQueue
+from cenote.agent.rehearsal_runner import RehearsalRunner
 from cenote.agent.restore_runner import RestoreRunner
 from cenote.agent.spare_templates import maintain_spares
 from cenote.agent.sweep import Sweep
@@ -89,6 +90,7 @@ class HostLoop:
                 group.create_task(
                     RestoreRunner(self._store, self._executor, self._context).run(), name="restores"
                 )
+                group.create_task(RehearsalRunner(self._store, self._context).run(), name="rehearsals")
                 group.create_task(ArchiveMarks(self._store, self._context).run(), name="marks in archives")
                 group.create_task(self._sweep.run(), name="sweeping")
                 group.create_task(

@@ -168,7 +168,7 @@ async def create_cluster(request: Call) -> Response:
     Its status is ``forking`` until it can be used.
     """
     body = await request.decoded(CreateCluster)
-    created = await _create(request.service, body, request.note(EventType.CLUSTER_CREATE))
+    created = await create(request.service, body, request.note(EventType.CLUSTER_CREATE))
     cluster = await request.service.wait_until_online(created)
     view = cluster_view(request.service, cluster, credentials=request.caller.sees_credentials)
     return answer(ClusterAnswer(view), 201)
@@ -211,8 +211,13 @@ async def _wait_for_promotions(service: Service, id: UUID) -> None:
     await service.store.wait(are_over, service.settings.access_wait_seconds)
 
 
-async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[Cluster]:
-    """Validate a request, place the cluster on a host, and write its record with new secrets."""
+async def create(
+    service: Service, body: CreateCluster, note: Note, *, rehearsal_of: UUID | None = None
+) -> Stored[Cluster]:
+    """Validate a request, place the cluster on a host, and write its record with new secrets.
+
+    ``rehearsal_of``: the id of the cluster whose upgrade is rehearsed on this fork, which is not backed up.
+    """
     store = service.store
     rules.engine(body.engine)
     rules.cluster_name(body.name, in_domain=service.domain is not None)
@@ -276,6 +281,7 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
         chosen = await all_claimed(service, id, refusals, choose)
         nodes = as_nodes(chosen)
         hosts = dict.fromkeys(node.host for node in nodes)
+        plan = _backup_plan(service, store.hosts_by_id().get(nodes[0].host))
         cluster = Cluster(
             id=id,
             name=body.name,
@@ -294,7 +300,8 @@ async def _create(service: Service, body: CreateCluster, note: Note) -> Stored[C
             tags=tags,
             firewall=firewall,
             server_names=service.certificate_names(body.name, nodes),
-            backups=_backup_plan(service, chosen[0].host),
+            backups=plan if rehearsal_of is None else None,
+            rehearsal_of=rehearsal_of,
             service_names=service_names,
             delete_protection=bool(extension.delete_protection),
             undelete_days=extension.undelete_days,

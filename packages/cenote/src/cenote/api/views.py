@@ -27,6 +27,7 @@ from cenote.api.connections import (
 )
 from cenote.api.lag_view import LagView, lag_view
 from cenote.api.move_view import MoveView, move_view
+from cenote.api.rehearsal_view import RehearsalView, rehearsal_view
 from cenote.api.service import Service
 from cenote.api.switch_view import SwitchView, switch_view
 from cenote.model import catalog, topology
@@ -205,7 +206,7 @@ class ProgressView(msgspec.Struct, kw_only=True):
     has taken away of what was created here, and is left out without any, too.  ``uris`` name every host of
     the cluster.  With ``delete_protection`` it cannot be deleted.  ``undelete_days`` is for how many days it
     can be undeleted then, left out where the service says so.  ``upgrading_from`` is the version that the
-    cluster is being upgraded from, left out without an upgrade.
+    cluster is being upgraded from, left out without an upgrade; ``rehearsal`` is the last one of an upgrade.
     can be undeleted then, left out where the service says so.  ``backups`` is left out where none are kept.
     Of a read replica, ``replica_of`` is the id of its source, and ``lag`` how far it is behind that, left out
     while it is not known.
@@ -226,6 +227,7 @@ class ProgressView(msgspec.Struct, kw_only=True):
     distinct_hosts: bool = False
     undelete_days: int | UnsetType = UNSET
     upgrading_from: str | UnsetType = UNSET
+    rehearsal: RehearsalView | UnsetType = UNSET
     replica_of: UUID | UnsetType = UNSET
     lag: LagView | UnsetType = UNSET
     backups: BackupsView | UnsetType = UNSET
@@ -386,6 +388,7 @@ def _progress_view(
         distinct_hosts=cluster.distinct_hosts,
         undelete_days=UNSET if cluster.undelete_days is None else cluster.undelete_days,
         upgrading_from=UNSET if cluster.major_upgrade is None else cluster.major_upgrade.source,
+        rehearsal=rehearsal_view(service, cluster),
         replica_of=cluster.replica_of or UNSET,
         lag=UNSET if cluster.replica_of is None else lag_view(service, cluster),
         backups=state_view(service, cluster),

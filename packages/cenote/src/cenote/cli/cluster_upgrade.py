@@ -24,16 +24,25 @@ POLL_SECONDS = 0.5
 @cluster_argument
 @output_options
 @click.argument("version", shell_complete=suggestions.versions)
+@click.option("--rehearse", is_flag=True, help="Upgrade a fork of the cluster, and say what happens.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the upgrade is over.")
-def upgrade(layout: Layout, printer: Printer, cluster: str, version: str, no_wait: bool) -> None:
+def upgrade(
+    layout: Layout, printer: Printer, cluster: str, version: str, rehearse: bool, no_wait: bool
+) -> None:
     """Upgrade a cluster to a newer major version of PostgreSQL.
 
     What is in the way is said before anything stops. Clients of transaction pools wait for some seconds,
     others are disconnected; whatever fails leaves the former version running.
+
+    With --rehearse a fork, a copy with all of its data, is upgraded in its place and checked, and removed
+    then: the result says for how long clients would wait, and what would break.
     """
     with client_for(layout) as client:
         found = find_cluster(client, cluster)
         name, id = found["name"], found["id"]
+        if rehearse:
+            _rehearse(client, printer, found, version, no_wait)
+            return
         client.databases.update_major_version(id, {"version": version})
         if no_wait:
             text = f"Upgrading cluster {name} to PostgreSQL {version}; see 'cenote cluster get'"
@@ -45,6 +54,26 @@ def upgrade(layout: Layout, printer: Printer, cluster: str, version: str, no_wai
                 f"cluster {name} was not upgraded to PostgreSQL {version}; 'cenote events {name}' says why"
             )
         printer.done(f"Upgraded cluster {name} from PostgreSQL {found['version']} to {version}", upgraded, {})
+
+
+def _rehearse(client: Client, printer: Printer, found: Any, version: str, no_wait: bool) -> None:
+    """Rehearse the upgrade of a cluster; fails if that has found something."""
+    name, id = found["name"], found["id"]
+    rehearsal = client.databases.rehearse_upgrade(id, {"version": version})["rehearsal"]
+    last = ""
+    while rehearsal["state"] == "running" and not no_wait:
+        if rehearsal["reason"] != last:
+            last = rehearsal["reason"]
+            note(last)
+        time.sleep(POLL_SECONDS)
+        rehearsal = cluster_now(client, id)["cenote"]["rehearsal"]
+    if no_wait:
+        text = f"Rehearsing the upgrade of cluster {name}; see 'cenote cluster get {name}'"
+        printer.done(text, rehearsal, {})
+        return
+    if rehearsal["state"] == "failed":
+        raise click.ClickException(f"cluster {name}: {rehearsal['reason']}")
+    printer.done(f"Cluster {name}: {rehearsal['reason']}", rehearsal, {})
 
 
 def _wait(client: Client, id: str) -> Any:

@@ -43,6 +43,9 @@ async def change(request: ConsoleRequest) -> Response:
                 )
             case "upgrade":
                 version = form["version"]
+                if form["rehearse"]:
+                    await request.api.post(path_of(id, "upgrade/rehearsal"), {"version": version})
+                    return request.redirect(f"{here}#upgrade", notice="The upgrade is being rehearsed.")
                 await request.api.put(path_of(id, "upgrade"), {"version": version})
                 return request.redirect(
                     address_of(request),

@@ -21,6 +21,7 @@ from cenote.controller.failover_logins import FailoverLogins
 from cenote.controller.host_certificates import HostCertificates
 from cenote.controller.mover import Mover
 from cenote.controller.names import Names
+from cenote.controller.rehearsals import Rehearsals
 from cenote.controller.switcher import Switcher
 from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.event_records import EventType, Note
@@ -83,6 +84,7 @@ class Controller:
         self._switcher = Switcher(store, self._election)
         self._host_id, self._host_domain = host_id, domain
         self._domain = None if domain is None else domain.domain
+        self._rehearsals = Rehearsals(store, self._election)
         self._names = Names(store, self._election, self._domain or "", name_server, timing)
         self._host_certificates = HostCertificates(store, sealer, self._election, timing)
         self._written: dict[UUID, set[str]] = {}  # the noted events that are known to be written
@@ -155,6 +157,10 @@ class Controller:
         if deletions.is_back(cluster, self._store.reports(cluster.id), stored.revision):
             await self._change(cluster, lambda one: replace(one, undeletion=None), None)
         await self._end_upgrade(stored)
+        await self._end_migration(cluster)
+        await self._rehearsals.work_on(cluster)
+        if await self._work_on_replicas(cluster):
+            return  # what has changed is looked at again
         await self._change(cluster, self._recovered, self._of_recovery(cluster))
         await self._change(cluster, self._adopted, ADOPTED if cluster.restoration is None else RESTORED)
         await self._change(cluster, self._grown, GROWN)

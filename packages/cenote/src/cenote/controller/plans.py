@@ -70,8 +70,10 @@ def with_backups(cluster: Cluster, hosts: Mapping[str, Host], new_plan: Callable
 
     Not before the version of every host reads its record.
     """
-    if cluster.deleted_at is not None or cluster.backups is not None or cluster.replica_of is not None:
-        return cluster  # a read replica's data are in the backups of its source
+    if cluster.deleted_at is not None or cluster.backups is not None:
+        return cluster
+    if cluster.replica_of is not None or cluster.rehearsal_of is not None:
+        return cluster  # its data are in the backups of its source
     is_kept = any(hosts[node.host].repository for node in cluster.nodes if node.host in hosts)
     if not is_kept or not record_formats.are_read(hosts.values()):
         return cluster

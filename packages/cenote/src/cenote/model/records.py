@@ -388,6 +388,22 @@ class MajorUpgrade(Record, frozen=True, kw_only=True):
         return self.asked_at.isoformat()
 
 
+class Rehearsal(Record, frozen=True, kw_only=True):
+    """The last rehearsal of an upgrade to another major version, of the cluster ``fork``, which has its data.
+
+    The rest is known when it has ended: ``failure`` is why the fork could not be upgraded, "" if it was, and
+    ``findings`` are what a check of it has found.  For ``held_ms`` the fork had no server.
+    """
+
+    version: str
+    asked_at: datetime
+    fork: UUID
+    ended_at: datetime | None = None
+    held_ms: int = 0
+    failure: str = ""
+    findings: tuple[str, ...] = ()
+
+
 class Keep(Record, frozen=True, kw_only=True):
     """How long the data of a deleted cluster is kept, so that it can be undeleted.
 
@@ -455,6 +471,8 @@ class Cluster(Record, frozen=True, kw_only=True):
     backups: BackupPlan | None = None  # None: it was made without, and none was drawn since
     restoration: Restoration | None = None  # until its data are restored
     major_upgrade: MajorUpgrade | None = None  # until its data have the version of the record
+    rehearsal: Rehearsal | None = None  # the last one of an upgrade
+    rehearsal_of: UUID | None = None  # it is a fork that this cluster's upgrade is rehearsed on
     online_migration: OnlineMigration | None = None  # the last one, of another server's databases into it
     distinct_hosts: bool = False  # its nodes never share a host
     switchover: Switchover | None = None  # until another node takes writes

@@ -71,21 +71,17 @@ class UpgradeReport(Record, frozen=True, kw_only=True):
     system: str = ""
 
 
-class PendingRestart(Record, frozen=True, kw_only=True):
-    """What a restart of a node's server, which is due, would bring.
+class RehearsalReport(Record, frozen=True, kw_only=True):
+    """What the agent has seen of a fork that an upgrade is rehearsed on.
 
-    ``settings`` by their names, ``update``: its program was replaced.  Of the settings of which a standby
-    must have as much as the writer, ``grows`` get more by the restart, and ``shrinks`` less.
+    ``counts`` are how much of what is in its databases, by what it is, when they had that ``version``.  With
+    ``is_checked`` they have the new version, and ``findings`` are what is wrong with them.
     """
 
-    settings: tuple[str, ...] = ()
-    update: bool = False
-    grows: tuple[str, ...] = ()
-    shrinks: tuple[str, ...] = ()
-
-    @property
-    def in_words(self) -> str:
-        return ", ".join((*self.settings, *(["an update"] if self.update else [])))
+    version: str
+    counts: dict[str, int] = {}
+    is_checked: bool = False
+    findings: tuple[str, ...] = ()
 
 
 class NodeStatus(Record, frozen=True, kw_only=True):
@@ -137,6 +133,11 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     restored from, until the record does not ask for it any more.  ``data_missing``: the node was online
     once, and its data directory is not there.  ``migration`` is how far the last online migration is that the
     host has worked on.
+
+    Of a read replica, ``copy`` is the number of the copy of its source's data that it has, 0 without any;
+    ``wal_gone``: its source does not have the WAL any more that it needs next.  Of a node that takes writes,
+    ``lost_slots`` are those of read replicas for which it has not kept the WAL that they need.
+    ``rehearsal`` is of a fork that an upgrade is rehearsed on.
     """
 
     reached: int
@@ -190,5 +191,5 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     led_to: str = ""
     held_for: str = ""
     ready_for: str = ""
-    restart: PendingRestart | None = None
-    restarted_for: str = ""
+    migration: MigrationReport | None = None
+    rehearsal: RehearsalReport | None = None

@@ -27,6 +27,7 @@ from cenote.model.records import (
     MajorUpgrade,
     MetricsLogin,
     Move,
+    Rehearsal,
     Restoration,
     StorageAutoscale,
     Switchover,
@@ -337,6 +338,8 @@ def _value(name: str, value: Any, name_of: NameOf) -> str:
             return name_of(str(value))
         case str() if name == "host":
             return name_of(value)
+        case Rehearsal():
+            return f"PostgreSQL {value.version}"
         case MajorUpgrade(node=""):
             return f"from PostgreSQL {value.source}"
         case MajorUpgrade():

@@ -32,7 +32,7 @@ _WORDS = {
 
 def needed(record: msgspec.Struct) -> int:
     """Return the lowest format that has all that a record says."""
-    if isinstance(record, Cluster) and record.major_upgrade is not None:
+    if isinstance(record, Cluster) and (record.major_upgrade or record.rehearsal or record.rehearsal_of):
         return WITH_MAJOR_UPGRADES
     if isinstance(record, Cluster) and record.online_migration is not None:
         return WITH_MIGRATIONS

@@ -194,6 +194,8 @@ BOOKKEEPING: dict[str, Kind | str] = {
     "keep": "data of the deleted cluster",
     "undeletion": "deleted data to be brought back",
     "major_upgrade": "upgrade under way",
+    "rehearsal": "rehearsal of an upgrade",
+    "rehearsal_of": "rehearsal",
     "restoration": "data that are being restored",
 }
 GROUPS: dict[type[Record], Kind] = {Tag: TAG, Project: PROJECT, VPC: NETWORK}

@@ -22,7 +22,7 @@ from cenote.model.fleet_records import CertificateRequest, Host, HostRequest, Pr
 from cenote.model.migrations import MigrationReport
 from cenote.model.record import Secret
 from cenote.model.records import Cluster, Tombstone
-from cenote.model.status_records import NodeStatus, ReportedNote
+from cenote.model.status_records import NodeStatus, RehearsalReport, ReportedNote
 from cenote.model.topology import node_key, reported_health
 from cenote.rules.sweep import Evidence, nodes_on
 from cenote.security import fleet_certificates
@@ -91,6 +91,7 @@ class HostStore(Reader):
         self._noted: dict[tuple[UUID, str], tuple[ReportedNote, ...]] = {}
         self._backed_up: dict[tuple[UUID, str], BackupReport | None] = {}
         self._migrated: dict[tuple[UUID, str], MigrationReport] = {}
+        self._rehearsed: dict[tuple[UUID, str], RehearsalReport] = {}
         self._locks: dict[tuple[UUID, str], asyncio.Lock] = {}
         self._announced: Host | None = None
         self.clock = SettledClock()
@@ -196,6 +197,8 @@ class HostStore(Reader):
             )
             if (migration := self._migrated.get(node)) is not None:
                 status = msgspec.structs.replace(status, migration=migration)
+            if (rehearsal := self._rehearsed.get(node)) is not None:
+                status = msgspec.structs.replace(status, rehearsal=rehearsal)
             # A report that etcd has lost, such as when it was restored from a copy, is written again.
             if self._stands(node, status):
                 return
@@ -256,6 +259,14 @@ class HostStore(Reader):
         if known is not None:
             await self._write_report(node, msgspec.structs.replace(known, at=datetime.now(UTC)))
 
+    async def rehearsed(self, cluster_id: UUID, node_name: str, rehearsal: RehearsalReport) -> None:
+        """Say in the report on a node how far a rehearsal is; Unavailable if that was not written."""
+        node = cluster_id, node_name
+        self._rehearsed[node] = rehearsal
+        known = self._reported.get(node) or self.status(cluster_id, node_name)
+        if known is not None:
+            await self._write_report(node, msgspec.structs.replace(known, at=datetime.now(UTC)))
+
     def forget(self, cluster_id: UUID, node_name: str) -> None:
         """Drop what is remembered of a node that is gone."""
         node = cluster_id, node_name
@@ -264,6 +275,7 @@ class HostStore(Reader):
         self._noted.pop(node, None)
         self._backed_up.pop(node, None)
         self._migrated.pop(node, None)
+        self._rehearsed.pop(node, None)
 
     async def removed_hosts(self) -> frozenset[str]:
         """Read the ids of all hosts that were removed."""
