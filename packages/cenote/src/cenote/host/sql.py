@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ _CONNECT_SECONDS = 5
 # PgBouncer answers in milliseconds, or, when it is stopped, not at all.
 _CONSOLE_CONNECT_SECONDS, _CONSOLE_SECONDS = 3, 5
 _GRACE_SECONDS = 5  # after statement_timeout, which a server that hangs does not keep
+_RECOVERY_POLL = 0.01
+_TELLS_RECOVERY = 14_00_00  # the first version whose servers say it also on connections for replication
 _SILENT = "PostgreSQL has not answered for {seconds:g} seconds"
 # libpq gives no SQLSTATE for a refused connection.  A customer's sessions may take all connections.
 _FULL = ("too many clients", "remaining connection slots")
@@ -243,15 +245,43 @@ async def console(
         raise _public_error(error, f"{', '.join(commands)} on PgBouncer") from None
 
 
-async def leads(conninfo: str) -> bool:
-    """Return whether the server of another node answers a connection for replication and is no standby."""
+async def leads(conninfo: str, patience: float = 0.0) -> bool:
+    """Return whether the server of another node answers a connection for replication and is no standby.
+
+    One that answers and is a standby still is asked again until ``patience`` seconds are over.
+    """
     try:
+        async with await psycopg.AsyncConnection.connect(
+            conninfo,
+            replication="true",
+            autocommit=True,
+            cursor_factory=psycopg.AsyncClientCursor,  # it takes the simple query protocol alone
+        ) as connection:
+            if connection.info.server_version >= _TELLS_RECOVERY:
+                return await ends_recovery(lambda: _recovers(connection), patience)
         async with await psycopg.AsyncConnection.connect(
             conninfo, replication="true", target_session_attrs="primary", autocommit=True
         ):
             return True
-    except psycopg.Error:
+    except (psycopg.Error, CenoteError):
         return False
+
+
+async def _recovers(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> bool:
+    with _deadline(connection, _CONNECT_SECONDS):
+        [(setting,)] = await (await connection.execute(b"SHOW in_hot_standby")).fetchall()
+    return bool(setting == "on")
+
+
+async def ends_recovery(recovers: Callable[[], Awaitable[bool | None]], patience: float) -> bool:
+    """Return whether a server takes writes, by what ``recovers`` says, which is None without an answer.
+
+    One that recovers is asked again until ``patience`` seconds are over.
+    """
+    deadline = asyncio.get_running_loop().time() + patience
+    while (found := await recovers()) and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(_RECOVERY_POLL)
+    return found is False
 
 
 async def pause_pools(

@@ -117,29 +117,32 @@ async def _oldest(context: NodeContext, pools: Collection[str], session: Session
 
 
 async def _leads(context: NodeContext) -> bool:
-    """Return whether the node that the failover agent names takes writes; asked of its server by SQL."""
+    """Return whether the node that the failover agent names takes writes; asked of its server by SQL.
+
+    One that still recovers is about to, and clients wait: it is asked again for a moment.
+    """
     writer = topology.writer(context.cluster, context.leader)
     if writer is None:
         return False
     if writer.host == context.node.host:
-        return await _takes_writes(context, writer)
+        async with contextlib.aclosing(_session_of(context, writer)) as direct:
+            return await sql.ends_recovery(lambda: _recovers(direct), LEADS_SECONDS)
     address = context.addresses.get(writer.host, "")
     certificate, name = context.cluster_paths.certificate, context.paths.slot
     place = conninfo.of_node(address, writer.port, certificate, name)
     if address:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEADS_SECONDS):
-                return await sql.leads(conninfo.render(place))
+                return await sql.leads(conninfo.render(place), LEADS_SECONDS)
     return False
 
 
-async def _takes_writes(context: NodeContext, writer: Node) -> bool:
+async def _recovers(direct: Session) -> bool | None:
     try:
-        async with contextlib.aclosing(_session_of(context, writer)) as direct:
-            [(follows,)] = await direct.rows(SUPERUSER, "SELECT pg_is_in_recovery()")
+        [(follows,)] = await direct.rows(SUPERUSER, "SELECT pg_is_in_recovery()")
     except CenoteError:
-        return False
-    return not follows
+        return None
+    return bool(follows)
 
 
 def _session_of(context: NodeContext, node: Node) -> _Closing:
