@@ -200,7 +200,9 @@ class BackupRunner:
             if info.version not in ("", context.version):
                 await self._run(context, program, *_server(context), "stanza-upgrade")
                 # What comes now cannot be restored from what was before it; that stays as it is.
-                known.report = replace(known.report, gap_at=datetime.now(UTC))
+                # The former server has archived what it had, up to its last segment.
+                since = await asyncio.to_thread(promotions.archived_to, context)
+                known.report = backup_schedule.with_loss(known.report, datetime.now(UTC), since)
                 log.info("cluster %s: PostgreSQL %s is backed up now", context.in_words, context.version)
             known.is_read, known.ask_at = True, now + self._timing.repository_interval
             # What was said of a stanza that is not there any more does not count.

@@ -37,7 +37,7 @@ def notice(context: NodeContext, timeline: str) -> None:
     there = promotions.segments(files.names(wal))
     if not there:
         return
-    since, oldest = _archived_to(context), files.modified_at(wal / there[0])
+    since, oldest = archived_to(context), files.modified_at(wal / there[0])
     if since is None or oldest is None or since >= oldest:
         since = None  # it may be of what this node has archived
     status = wal / "archive_status"
@@ -88,7 +88,7 @@ def note_gap(context: NodeContext, known: Promotion) -> datetime:
     return datetime.now(UTC)
 
 
-def _archived_to(context: NodeContext) -> datetime | None:
+def archived_to(context: NodeContext) -> datetime | None:
     """Return up to when all was archived, by the script; a commit is a moment older than its file."""
     reached = files.modified_at(context.cluster_paths.backup_state / pgbackrest.REACHED)
     return None if reached is None else reached - timedelta(seconds=1)

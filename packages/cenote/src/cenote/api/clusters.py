@@ -247,7 +247,7 @@ async def create(
         if body.num_nodes > 1:
             raise Invalid("num_nodes: a fork is made with 1 node; resize it when it is online.")
         origin = await forks.origin_of(service, body.backup_restore, body.version)
-        version, storage_mib = origin.source.version, origin.storage_mib(body.storage_size_mib, storage_mib)
+        version, storage_mib = origin.version, origin.storage_mib(body.storage_size_mib, storage_mib)
         firewall = firewall or origin.firewall
     autoscale = body.requested_autoscale(StorageAutoscale() if origin is None else origin.record.autoscale)
 

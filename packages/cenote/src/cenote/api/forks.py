@@ -46,13 +46,14 @@ class BackupRestore(Body):
 class Origin:
     """The source of a fork: its record now, and as it was at the moment, None being now.
 
-    ``host`` is the source's.  ``is_live``: its server can be copied.  ``hosts`` are the ids of the hosts that
-    can restore its backups.
+    ``version`` is the major version of PostgreSQL that the data are of.  ``host`` is the source's.
+    ``is_live``: its server can be copied.  ``hosts`` are the ids of the hosts that can restore its backups.
     """
 
     source: Cluster
     record: Cluster
     target: datetime | None
+    version: str
     host: Host
     is_live: bool
     hosts: frozenset[str]
@@ -79,9 +80,7 @@ async def origin_of(service: Service, wanted: BackupRestore, version: str | None
     text = (wanted.backup_created_at or "").strip()
     target = backup_window.moment(text) if text else None
     source = await _source(service, wanted.database_name)
-    if version and version != source.version:
-        raise Invalid(f"version: a fork has the version of its source, {source.version}.")
-    host = service.store.hosts_by_id().get(writer_or_first(source).host)
+    host = service.store.hosts_by_id().get(service.store.shown_node(source).host)
     if host is None:
         raise Busy(f"The host of {source.name} was removed from the fleet.")
     status = service.report(source)
@@ -92,10 +91,16 @@ async def origin_of(service: Service, wanted: BackupRestore, version: str | None
     elif not is_live:
         _window(service, source, host, report)
     used_mib = 0 if status is None else status.used_mib
+    record = source if target is None else await _record_at(service, source, target)
+    of_data = restorations.version(record, source, report, target, is_live=is_live)
+    if version and version != of_data:
+        when = "" if of_data == source.version else " at that moment"
+        raise Invalid(f"version: a fork has the version of its source{when}, {of_data}.")
     return Origin(
         source=source,
-        record=source if target is None else await _record_at(service, source, target),
+        record=record,
         target=target,
+        version=of_data,
         host=host,
         is_live=is_live,
         hosts=_restoring(service, host) if source.backups is not None and report.backups else frozenset(),

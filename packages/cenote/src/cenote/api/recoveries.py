@@ -25,7 +25,7 @@ from cenote.http.routing import Response
 from cenote.model.backups import Archived
 from cenote.model.event_records import EventType
 from cenote.model.records import Cluster, Node
-from cenote.rules import lineages, record_formats, recoveries, replicas
+from cenote.rules import cluster_backups, lineages, record_formats, recoveries, replicas
 from cenote.rules.host_states import HostState
 from cenote.rules.recoveries import Loss, NodeSeen
 from cenote.store import PortTaken
@@ -211,11 +211,14 @@ async def _write(request: Call, cluster: Cluster, found: Loss, node: Node, there
     note = request.note(EventType.CLUSTER_UPDATE)
     note = replace(note, what=f"recovers it from its backups on {_name(service, node)}")
 
+    knows_losses = record_formats.are_read(service.store.known_hosts(), record_formats.WITH_NODES)
+
     def recovered(current: Cluster) -> Cluster:
         if recoveries.lost_node(current) != lost or check(service, current) is not found:
             raise Conflict("The cluster was changed meanwhile; try again.")
-        changed = recoveries.recovered(current, node, now, new_mark(now, there))
-        return recoveries.with_gap(changed, service.store.status(current.id, lost.name))
+        changed = recoveries.recovered(current, nodes[0], now, new_mark(now, there), nodes[1:])
+        reports = service.store.reports(current.id)
+        return cluster_backups.with_every_loss(changed, reports, read=knows_losses)
 
     conditions = [service.store.is_absent(lost.host)] if found is Loss.DOWN else []
     try:

@@ -58,7 +58,8 @@ class BackupType(StrEnum):
 class Backup(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A complete backup; ``size`` is of the database, ``repository_size`` what this one added, in bytes.
 
-    ``damaged``: pages whose checksums are wrong were found as it was made.
+    ``damaged``: pages whose checksums are wrong were found as it was made.  ``version`` is the major version
+    of PostgreSQL, "" if an earlier version of the agent has reported it.
     """
 
     label: str
@@ -68,6 +69,7 @@ class Backup(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     size: int
     repository_size: int
     damaged: bool = False
+    version: str = ""
 
 
 class Archived(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

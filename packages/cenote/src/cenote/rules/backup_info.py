@@ -142,7 +142,9 @@ def parse(text: str, stanza: str) -> Info:
     lock = found.status.lock.backup
     progress = round(100 * (lock.done or 0) / lock.size, 1) if lock.held and lock.size else None
     code, message = _code(found)
-    backups = tuple(sorted((_backup(one) for one in found.backup), key=lambda one: one.stopped_at))
+    versions = {one.get("id"): str(one.get("version", "")) for one in found.db}
+    every = (_backup(one, versions.get(one.database.id, "")) for one in found.backup)
+    backups = tuple(sorted(every, key=lambda one: one.stopped_at))
     problem = _in_words(message) if code not in (0, 1, 2, 3, 4) else ""
     return Info(
         is_made=code not in _NO_STANZA,
@@ -224,7 +226,7 @@ def _archive(stanza: _Stanza, backup: _Backup) -> Archive:
     return Archive(found.id, backup.archive.start or "", found.max or "")
 
 
-def _backup(one: _Backup) -> Backup:
+def _backup(one: _Backup, version: str) -> Backup:
     return Backup(
         label=one.label,
         type=one.type,
@@ -233,6 +235,7 @@ def _backup(one: _Backup) -> Backup:
         size=one.info.size,
         repository_size=one.info.repository.delta,
         damaged=bool(one.error),
+        version=version,
     )
 
 

@@ -6,12 +6,12 @@ been promoted has not asked the repository yet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec.structs import replace
 
 from cenote.model.backups import BackupReport
-from cenote.model.records import Cluster
+from cenote.model.records import BackupPlan, Cluster
 from cenote.model.status_records import NodeStatus
 from cenote.model.topology import has_standbys
 from cenote.rules import backup_schedule
@@ -55,14 +55,36 @@ def with_losses(cluster: Cluster, reports: Mapping[str, NodeStatus], leader: str
     plan = cluster.backups
     if plan is None or leader is None or not has_standbys(cluster):
         return cluster
-    known = {name: report.backups for name, report in reports.items() if report.backups is not None}
-    seen = replace(max(known.values(), key=_newest, default=BackupReport()), gap_at=None, losses=())
-    others = [backup_schedule.losses(report) for name, report in known.items() if name != leader]
-    for losses in (plan.losses, *others):
-        seen = backup_schedule.with_losses(seen, losses)
+    seen = _told(plan, reports, {name for name in reports if name != leader})
     if seen.losses == plan.losses:
         return cluster
     return replace(cluster, backups=replace(plan, losses=seen.losses))
+
+
+def with_every_loss(cluster: Cluster, reports: Mapping[str, NodeStatus], *, read: bool) -> Cluster:
+    """Return a cluster with what its nodes have lost of the WAL, whose reports will not be there any more.
+
+    ``read``: every host knows of several losses; else of the last time alone.
+    """
+    plan = cluster.backups
+    if plan is None:
+        return cluster
+    seen = _told(plan, reports, reports.keys())
+    if read:
+        plan = replace(plan, losses=seen.losses)
+    else:
+        plan = replace(plan, gap_at=backup_schedule.latest(plan.gap_at, seen.gap_at))
+    return cluster if plan == cluster.backups else replace(cluster, backups=plan)
+
+
+def _told(plan: BackupPlan, reports: Mapping[str, NodeStatus], meant: Collection[str]) -> BackupReport:
+    """Return the newest backups that any node tells of, with the losses of the plan and of the nodes meant."""
+    known = {name: report.backups for name, report in reports.items() if report.backups is not None}
+    seen = replace(max(known.values(), key=_newest, default=BackupReport()), gap_at=None, losses=())
+    others = [backup_schedule.losses(report) for name, report in known.items() if name in meant]
+    for losses in (plan.losses, *others):
+        seen = backup_schedule.with_losses(seen, losses)
+    return seen
 
 
 def _newest(report: BackupReport) -> float:

@@ -20,7 +20,7 @@ from cenote.model.fleet_records import Host
 from cenote.model.records import Cluster, Node, Restoration
 from cenote.model.restores import Restored
 from cenote.model.status_records import NodeStatus
-from cenote.rules import backup_schedule, major_upgrades, moves, scheduling
+from cenote.rules import major_upgrades, moves, scheduling
 from cenote.rules.host_states import DOWN_SECONDS, HostState
 from cenote.rules.scheduling import NO_LIMITS, Candidate, Overcommit, Wanted
 
@@ -199,15 +199,6 @@ def recovered(cluster: Cluster, node: Node, now: datetime, mark: str) -> Cluster
             fork=False,
         ),
     )
-
-
-def with_gap(recovered: Cluster, report: NodeStatus | None) -> Cluster:
-    """Return a cluster with what its former node has lost of the WAL, by its report; the new one has none."""
-    plan, known = recovered.backups, None if report is None else report.backups
-    if plan is None or known is None:
-        return recovered
-    gap_at = backup_schedule.latest(plan.gap_at, known.gap_at)
-    return recovered if gap_at == plan.gap_at else replace(recovered, backups=replace(plan, gap_at=gap_at))
 
 
 def _number(node: Node) -> int:

@@ -11,6 +11,7 @@ from cenote.errors import Busy, Invalid
 from cenote.model.backups import BackupReport
 from cenote.model.catalog import GIB
 from cenote.model.records import ADMIN_USER, Cluster, User
+from cenote.rules import restorable
 
 SLACK = 1.25  # times the data: the smallest storage for them, as for a cluster that is resized
 _MIB = 1 << 20
@@ -19,6 +20,24 @@ _MIB = 1 << 20
 def record_at(past: Iterable[tuple[datetime, Cluster]], current: Cluster, target: datetime) -> Cluster:
     """Return the record that was valid at a moment; of the past, each is given with when it was replaced."""
     return next((record for replaced_at, record in past if replaced_at > target), current)
+
+
+def version(
+    record: Cluster, source: Cluster, report: BackupReport, target: datetime | None, *, is_live: bool
+) -> str:
+    """Return the major version of PostgreSQL of what is restored: that of the backup which it begins with.
+
+    A record has the version that was asked for, which its data may not have had yet; it says what an earlier
+    version of the agent has not reported of a backup.  A server that is copied has that of its data.
+    """
+    if is_live:
+        mark = source.major_upgrade
+        return source.version if mark is None else mark.source
+    try:
+        backup = restorable.choose(report.backups, target)
+    except ValueError:
+        return record.version
+    return backup.version or record.version
 
 
 def needed_mib(report: BackupReport | None, used_mib: int, target: datetime | None) -> int:

@@ -18,8 +18,7 @@ import msgspec
 from cenote.errors import Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.event_records import Difference, Event, Note
 from cenote.model.records import Cluster, MetricsLogin, Node, Token, Tombstone
-from cenote.model.topology import has_standbys, writer_or_first
-from cenote.rules import clusters, deletions, differences, record_formats, replicas
+from cenote.rules import cluster_backups, clusters, deletions, differences, record_formats, replicas
 from cenote.store import audit_log, cache, etcd_messages, history, pruning
 from cenote.store.agreements import Agreements
 from cenote.store.cache import WatchCache
@@ -248,6 +247,9 @@ class Store(Reader):
             elif not record_formats.are_read(self._tables.hosts.values()):
                 kept = 0
             leader, backed_up = self.leader(cluster), self._is_backed_up(cluster)
+            if kept:  # the report goes with the deletion
+                knows_losses = record_formats.are_read(self._tables.hosts.values(), record_formats.WITH_NODES)
+                cluster = cluster_backups.with_every_loss(cluster, self.reports(id), read=knows_losses)
             return deletions.deleted(cluster, at, kept, leader, backed_up=backed_up)
 
         return await self.update_cluster(id, deleted, note)

@@ -1,7 +1,7 @@
 """Adoption: what we made on a server and the record does not name is reported, for the record to take it in.
 
 On a fork that comes first: no user, database or pool of the record is made or dropped before the record says
-what the server had at that moment.
+what the server had at that moment.  Passwords are taken away alone, which are those of the source.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def is_due(context: NodeContext, made: Ledger) -> bool:
 def plan(context: NodeContext, seen: Seen) -> Plan:
     yield from _opening(context.cluster, seen)
     if fork_of(context) is not None:
+        yield from _without_passwords(context.cluster, seen)
         yield Wait(READING)
 
 
@@ -70,6 +71,20 @@ def _opening(cluster: Cluster, seen: Seen) -> Iterator[Sql]:
         if there is not None and there.connection_limit == 0:
             statement = SQL("ALTER DATABASE {} CONNECTION LIMIT -1").format(Identifier(name))
             yield Sql(SUPERUSER, f"opening database {name}", (statement,))
+
+
+def _without_passwords(cluster: Cluster, seen: Seen) -> Iterator[Sql]:
+    """Take the passwords of the source from users that get new ones, before anybody can log in.
+
+    Those that SQL made keep what SQL has set.
+    """
+    if seen.roles is None:
+        return
+    ours = {user.name for user in cluster.users if user.verifier} | seen.roles.made
+    for name in sorted(ours & seen.roles.roles.keys()):
+        if seen.roles.roles[name].verifier is not None:
+            statement = SQL("ALTER ROLE {} PASSWORD NULL").format(Identifier(name))
+            yield Sql(SUPERUSER, f"taking the password of user {name}", (statement,))
 
 
 def _users(names: Collection[str], seen: roles.Seen, grants: Collection[str]) -> Iterator[FoundUser]:
