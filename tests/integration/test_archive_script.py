@@ -255,3 +255,47 @@ def test_a_restored_copy_archives_nothing_before_it_is_a_server(archive: Archive
     (archive.data / "recovery.signal").touch()
     assert archive.run() == 0
     assert archive.calls == ""
+
+
+def test_a_segment_in_which_its_timeline_has_ended_is_waited_for_by_nobody(archive: Archive) -> None:
+    """It is in the next timeline's; a standby of a promoted server has it as if it were complete."""
+    wal = archive.data / "pg_wal"
+    wal.mkdir()
+    (wal / "00000002.history").write_text("1\t0/4000060\tno recovery target specified\n")
+    (archive.data / "standby.signal").touch()
+    assert archive.run(LATER) == 0
+    assert archive.run(LATER.replace("00000001", "00000002", 1)) == 1  # of the timeline that goes on
+    assert archive.run(SEGMENT) == 1  # this one is complete
+    (archive.data / "standby.signal").unlink()
+    assert archive.run(LATER) == 0
+    assert "archive-push" not in archive.calls  # the former primary may have archived another one
+    assert archive.run(f"{LATER}.partial") == 0
+    assert archive.run("00000002.history") == 0
+    assert archive.run(SEGMENT) == 0
+    assert f"archive-push pg_wal/{SEGMENT}" in archive.calls
+
+
+def test_a_standby_waits_for_nothing_where_its_writer_archives_elsewhere(archive: Archive) -> None:
+    script = archive.folder / "archive"
+    script.write_text(
+        pgbackrest.archive_script(
+            archive.folder / "pgbackrest", archive.folder / "conf", "one", archive.folder, shared=False
+        )
+    )
+    (archive.data / "standby.signal").touch()
+    assert archive.run() == 0
+    assert archive.calls == ""
+    (archive.data / "standby.signal").unlink()
+    assert archive.run() == 0
+    assert "archive-push" in archive.calls
+
+
+def test_nodes_on_one_host_do_not_read_what_pgbackrest_said_to_another(archive: Archive) -> None:
+    archive.run()
+    other = archive.folder / "pg-node-2"
+    archive.data.rename(other)
+    subprocess.run([archive.folder / "archive", f"pg_wal/{SEGMENT}"], cwd=other, check=False)
+    assert {path.name for path in archive.folder.glob("archive-said*")} == {
+        "archive-said-pg",
+        "archive-said-pg-node-2",
+    }

@@ -96,7 +96,12 @@ def test_a_fork_waits_until_its_record_has_what_was_found() -> None:
     context = dataclasses.replace(WANTED, cluster=FORK)
     made = seen(*ALL[0], databases_=ALL[1])
     assert part.is_due(context, made.ledger)
-    assert list(part.plan(context, made)) == [Wait(part.READING)]
+    # Nobody can log in with a password of the source, not even for the moment before it is changed.
+    *taken, waits = part.plan(context, made)
+    assert [change.summary for change in taken if isinstance(change, Sql)] == [
+        f"taking the password of user {name}" for name in ("app", "doadmin")
+    ]
+    assert waits == Wait(part.READING)
     elsewhere = replace(FORK, restoration=replace(FORK.restoration, node="node-2"))  # type: ignore[type-var]
     assert not part.is_due(dataclasses.replace(WANTED, cluster=elsewhere), made.ledger)
 

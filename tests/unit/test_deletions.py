@@ -114,7 +114,7 @@ def test_one_with_backups_is_kept_for_its_time_when_no_host_has_its_data_any_mor
 
 @pytest.mark.parametrize("former", [(), (ONE,)], ids=["put away", "its host is down"])
 def test_one_that_is_undeleted_from_its_backups_gets_a_new_node(former: tuple[Node, ...]) -> None:
-    back = deletions.undeleted_from_backups(BACKED_UP, "two", TWO, former, NOW, MARK)
+    back = deletions.undeleted_from_backups(BACKED_UP, "two", (TWO,), former, NOW, MARK)
     assert (back.deleted_at, back.keep, back.undeletion) == (None, None, None)
     assert (back.name, back.nodes, back.left, back.last_node) == ("two", (TWO,), former, 2)
     assert back.restoration is not None

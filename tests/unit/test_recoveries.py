@@ -9,9 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.errors import Busy, Invalid
-from cenote.model.backups import BackupReport
 from cenote.model.records import BackupPlan, Move, Node, Restoration
-from cenote.model.status_records import NodeStatus
 from cenote.rules import lineages, recoveries, repository_listing
 from cenote.rules.host_states import HostState
 from cenote.rules.recoveries import Loss, NodeSeen
@@ -53,7 +51,6 @@ def test_a_cluster_is_recovered_when_its_data_cannot_be_had(there: NodeSeen, exp
         ({}, seen(HostState.AWAY), Busy, "does not answer, but for less than 20 seconds"),
         ({}, seen(HostState.AWAY, data_missing=True), Busy, "for less than 20 seconds"),
         ({"backups": None}, seen(), Busy, "No backups were kept"),
-        ({"nodes": (ONE, TWO)}, seen(), Invalid, "one node"),
         (
             {"restoration": Restoration(node="node-1", source=CLUSTER.id, asked_at=NOW)},
             seen(),
@@ -73,7 +70,7 @@ def test_a_cluster_is_recovered_when_its_data_cannot_be_had(there: NodeSeen, exp
             "Cancel the move first",
         ),
     ],
-    ids=["up", "away", "away and missing", "no backups", "two nodes", "fork", "recovered", "moved"],
+    ids=["up", "away", "away and missing", "no backups", "fork", "recovered", "moved"],
 )
 def test_why_a_cluster_is_not_recovered_is_told_in_words(
     change: dict[str, Any], there: NodeSeen, error: type[Exception], words: str
@@ -137,19 +134,17 @@ def test_a_recovered_cluster_is_what_it_was_but_for_its_node_and_the_mark() -> N
     assert recoveries.recovered(removed, TWO, NOW, MARK).left == (), "its host never comes back"
 
 
-def test_a_recovered_cluster_knows_of_the_wal_that_its_former_node_has_lost() -> None:
-    found = recoveries.recovered(CLUSTER, TWO, NOW, MARK)
-    lost_at = NOW - timedelta(days=1)
-
-    def seen(backups: BackupReport | None) -> NodeStatus:
-        return NodeStatus(reached=1, at=NOW, backups=backups)
-
-    for report in (None, seen(None), seen(BackupReport())):
-        assert recoveries.with_gap(found, report) is found
-    changed = recoveries.with_gap(found, seen(BackupReport(gap_at=lost_at)))
-    assert changed.backups is not None
-    assert changed.backups.gap_at == lost_at
-    assert recoveries.with_gap(changed, seen(BackupReport(gap_at=NOW - timedelta(2)))) is changed
+def test_one_of_several_nodes_is_recovered_when_all_of_them_are_lost_and_gets_as_many() -> None:
+    several = replace(CLUSTER, nodes=(ONE, TWO), primary="node-2", last_node=2)
+    assert recoveries.lost_node(several) == TWO
+    assert recoveries.loss(several, seen(node=TWO), [seen()]) is Loss.DOWN
+    with pytest.raises(Busy, match="is up and has its data"):
+        recoveries.loss(several, seen(node=TWO), [seen(HostState.UP)])
+    three, four = replace(ONE, name="node-3", host="c"), replace(TWO, name="node-4", host="d", added_at=NOW)
+    found = recoveries.recovered(several, three, NOW, MARK, (four,))
+    assert (found.nodes, found.left, found.last_node, found.primary) == ((three, four), (ONE, TWO), 4, "")
+    assert found.restoration is not None
+    assert found.restoration.node == "node-3"
 
 
 def test_one_whose_new_host_is_lost_before_it_has_the_data_is_recovered_once_more() -> None:

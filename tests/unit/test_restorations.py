@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
 
 from cenote.errors import Busy, Invalid
+from cenote.model.backups import BackupReport
 from cenote.model.records import (
     Access,
     Configuration,
     Database,
     FirewallRule,
     MaintenanceWindow,
+    MajorUpgrade,
     Restoration,
     SourceType,
     User,
@@ -42,6 +44,22 @@ def test_the_storage_has_to_hold_what_is_restored_and_a_quarter_more() -> None:
     restorations.check_storage(10240, 10240)
     with pytest.raises(Invalid, match=r"at least 11264\.$"):
         restorations.check_storage(10240, 10241)
+
+
+def test_a_fork_has_the_version_of_the_backup_that_it_begins_with() -> None:
+    first, last = REPORT.backups
+    report = replace(REPORT, backups=(replace(first, version="15"), replace(last, version="17")))
+    now = replace(CLUSTER, version="17")
+
+    def version(target: datetime | None, report: BackupReport = report) -> str:
+        return restorations.version(replace(CLUSTER, version="16"), now, report, target, is_live=False)
+
+    assert version(NOON + SECOND) == "15"
+    assert version(NOON + 2 * HOUR) == version(None) == "17"
+    assert version(NOON + SECOND, REPORT) == "16"  # an earlier agent did not report it
+    upgraded = replace(now, major_upgrade=MajorUpgrade(source="15", asked_at=NOON))
+    for source, expected in ((now, "17"), (upgraded, "15")):
+        assert restorations.version(source, source, report, None, is_live=True) == expected
 
 
 SOURCE = replace(
