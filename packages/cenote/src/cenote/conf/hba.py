@@ -13,17 +13,25 @@ from collections.abc import Iterable
 
 from cenote.conf.quoting import hba_token
 from cenote.model.firewall import Networks
+from cenote.model.migrations import ROLE
 
 SUPERUSER = "postgres"
 _MAP, _NODES_MAP = "cenote", "cenote-nodes"
 
 
-def render(networks: Networks = None, *, nodes: bool = False, rewinds: bool = False) -> str:
+def render(
+    networks: Networks = None,
+    *,
+    nodes: bool = False,
+    rewinds: bool = False,
+    closed: Iterable[str] = (),
+) -> str:
     """Render ``pg_hba.conf``; the first matching line decides, and without one a client is rejected.
 
     ``nodes``: other nodes may replicate, and poolers on their hosts may log in.  ``rewinds``: a node that was
     left behind may also read the files that it lacks, as pg_rewind does, and Patroni may ask each server
-    about its timeline.
+    about its timeline.  ``closed`` are databases that are being migrated: nobody may enter them but the
+    service, and the role that fills them, from this host.
     """
     sources = ["all"] if networks is None else [str(network) for network in networks]
     databases = f"replication,{SUPERUSER}" if rewinds else "replication"
@@ -32,6 +40,7 @@ def render(networks: Networks = None, *, nodes: bool = False, rewinds: bool = Fa
     # passwords PostgreSQL knows no map, and could compare a certificate's name with that of the role alone.
     poolers = "hostssl  all  all       all  scram-sha-256 clientcert=verify-ca"
     lines = [
+        *(line for name in closed for line in _closed(name)),
         f"local    all  all            peer map={_MAP}",
         f"local    replication  {SUPERUSER}  peer map={_MAP}",
         *([replication] if nodes else []),
@@ -40,6 +49,15 @@ def render(networks: Networks = None, *, nodes: bool = False, rewinds: bool = Fa
         *([poolers] if nodes else []),
     ]
     return "# Written by Cenote; changes made here are undone.\n" + "\n".join(lines) + "\n"
+
+
+def _closed(database: str) -> tuple[str, ...]:
+    name = hba_token(database)
+    return (
+        *(f"local    {name}  {role}  peer map={_MAP}" for role in (SUPERUSER, ROLE)),
+        f"local    {name}  all  reject",
+        f"host     {name}  all  all  reject",
+    )
 
 
 def render_local() -> str:

@@ -19,7 +19,7 @@ WHERE c.relkind IN ('r', 'p', 'm', 'v', 'S', 'f')
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND NOT EXISTS (
       SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
-_CONTENTS: LiteralString = """
+CONTENTS: LiteralString = """
 SELECT 'schema ' || n.nspname FROM pg_namespace n
 WHERE n.oid >= 16384 AND n.nspname !~ '^pg_' AND NOT EXISTS (
     SELECT FROM pg_depend d
@@ -103,7 +103,7 @@ def look(access: Access, cluster: str, database: str, *, exists: bool, any_datab
             admin=access.user,
             encoding=encoding,
             collation=collation,
-            contents=tuple(name for (name,) in connection.execute(_CONTENTS).fetchall()) if exists else (),
+            contents=tuple(name for (name,) in connection.execute(CONTENTS).fetchall()) if exists else (),
             extensions=extensions(connection),
             available=frozenset(name for (name,) in connection.execute(_AVAILABLE).fetchall()),
             roles=roles(connection),

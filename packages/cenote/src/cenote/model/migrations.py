@@ -84,7 +84,8 @@ class DatabaseProgress(Record, frozen=True, kw_only=True):
 class MigrationReport(Record, frozen=True, kw_only=True):
     """What an agent says of the migration ``id``: how far it is, and in words what hinders it.
 
-    ``warnings`` are what the customer should know, such as roles without a password.
+    ``warnings`` are what the customer should know, such as roles without a password.  ``ready``: all is
+    there, and the databases can be opened to customers.
     """
 
     id: UUID
@@ -92,6 +93,7 @@ class MigrationReport(Record, frozen=True, kw_only=True):
     reason: str = ""
     warnings: tuple[str, ...] = ()
     databases: tuple[DatabaseProgress, ...] = ()
+    ready: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -101,8 +103,8 @@ class MigrationReport(Record, frozen=True, kw_only=True):
 class OnlineMigration(Record, frozen=True, kw_only=True):
     """A migration as it is asked for, and once it is over, in ``outcome`` how it has ended.
 
-    ``databases`` are closed to customers until then.  ``full_identity``: tables without a key get the replica
-    identity FULL on the source meanwhile.  ``warnings`` are what the checks have found.
+    ``databases`` are closed to customers until they are ``opened``.  ``full_identity``: tables without a key
+    get the replica identity FULL on the source meanwhile.  ``warnings`` are what the checks have found.
     """
 
     id: UUID
@@ -115,6 +117,7 @@ class OnlineMigration(Record, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     wish: Wish = Wish.NONE
     wished_at: datetime | None = None
+    opened: bool = False
     outcome: MigrationReport | None = None
 
     @property

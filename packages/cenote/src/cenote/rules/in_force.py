@@ -45,6 +45,7 @@ _BY_FIELD: dict[str, frozenset[PartName]] = {
     "service_names": frozenset({PartName.CERTIFICATE, PartName.SERVER, PartName.POOLER}),
     "server_names": frozenset({PartName.CERTIFICATE, PartName.SERVER, PartName.POOLER}),
     "maintenance_window": frozenset({PartName.RESTART, PartName.OUTDATED_BINARIES}),
+    "online_migration": frozenset({PartName.SERVER}),
     "update_asked_at": frozenset({PartName.RESTART, PartName.OUTDATED_BINARIES}),
     "restart_turn": frozenset({PartName.RESTART}),
     # What no part of a node depends on.

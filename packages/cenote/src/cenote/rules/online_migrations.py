@@ -74,7 +74,7 @@ def active(cluster: Cluster) -> OnlineMigration | None:
 def closed_databases(cluster: Cluster) -> tuple[str, ...]:
     """Return the databases that customers may not enter: those that are being migrated."""
     migration = active(cluster)
-    return () if migration is None else migration.databases
+    return () if migration is None or migration.opened else migration.databases
 
 
 def report(migration: OnlineMigration, seen: NodeStatus | None) -> MigrationReport:
@@ -109,13 +109,17 @@ def wished(cluster: Cluster, id: str, wish: Wish, seen: NodeStatus | None, now: 
 def ended(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> Cluster:
     """Return the cluster with the outcome of its migration, if that is over, else the same.
 
-    The password of the source goes.
+    The password of the source goes.  Before, the databases are opened once all is there.
     """
     migration = active(cluster)
     if migration is None or cluster.deleted_at is not None:
         return cluster
     for seen in reports.values():
-        if seen.migration is not None and seen.migration.id == migration.id and seen.migration.is_over:
+        if seen.migration is None or seen.migration.id != migration.id:
+            continue
+        if seen.migration.ready and not (migration.opened or seen.migration.is_over):
+            return replace(cluster, online_migration=replace(migration, opened=True))
+        if seen.migration.is_over:
             source = replace(migration.source, sealed_password="")
             return replace(
                 cluster, online_migration=replace(migration, source=source, outcome=seen.migration)

@@ -22,6 +22,8 @@ from cenote.agent.host_certificate import HostCertificate
 from cenote.agent.host_loop import HostLoop
 from cenote.agent.host_ring import HostRing
 from cenote.agent.log_shipping import LogShipping
+from cenote.agent.migration_checks import MigrationChecks
+from cenote.agent.migration_runner import MigrationRunner
 from cenote.agent.observer_endpoint import Answering, ObserverEndpoint
 from cenote.agent.port_holding import PortHolding
 from cenote.agent.repository_sweep import RepositorySweep
@@ -125,6 +127,7 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
             timing,
             agent.look_again,
             UpgradeQuestions(executor, host_context).problems,
+            MigrationChecks(host_context, ring.sealer).check,
         )
         ports = PortHolding(store, settings.listen)
         archives = ArchiveReader(store, host_context, backup_repository.program_of(installation))
@@ -136,6 +139,8 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
                 group.create_task(observer.sampler.run(), name="sampling")
                 group.create_task(ports.run(), name="ports")
                 group.create_task(endpoint.run(), name="observer")
+                migrations = MigrationRunner(store, host_context, executor, ring.sealer)
+                group.create_task(migrations.run(), name="online migrations")
                 if host_context.backups is not None:
                     group.create_task(repository.run(), name="repository for backups")
                     program = backup_repository.program_of(installation)

@@ -29,6 +29,7 @@ REMOVED_DAYS, MOST_REMOVED = 30, 20_000  # for which these are kept, and how man
 LAYOUT, MOVED = "layout", "moved"
 PRESENT_LAYOUT = "2"  # of ``system_objects.py``; servers of the first one have no mark
 MAKERS = "makers"  # of the objects that grants cover
+MIGRATION = "migration"  # how far an online migration is, as ``id/mark``
 ROLE_STATE, DATABASE_STATE = "role-state", "database-state"
 OID, LOGIN, REPLICATION, OWNED_BY = "oid", "login", "replication", "owner"  # aspects
 _KINDS = {RemovalKind.USER: ROLE, RemovalKind.DATABASE: DATABASE}

@@ -17,9 +17,18 @@ from cenote.engine.plan import loaded
 from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.loaded import Loaded
 from cenote.model.changes import CopyTemplate, EndProcesses, Plan, Refuse, Reload, Remove, Start, Wait
+from cenote.model.migrations import ROLE
 from cenote.model.paths import FIRST_NODE
 from cenote.model.status_records import DiskUse
-from cenote.rules import configuration, refused_settings, replicas, restarts, sizing, sql_changes, storage
+from cenote.rules import (
+    configuration,
+    online_migrations,
+    refused_settings,
+    restarts,
+    sizing,
+    sql_changes,
+    storage,
+)
 from cenote.security import fleet_certificates
 
 READY = b"ready"
@@ -141,16 +150,18 @@ def configuration_files(
     layers = _layers(context, read_only=read_only, former=former)
     settings = postgresql.render(*layers, postgresql.at_least(least or {}, *layers))
     cluster, paths, is_managed = context.cluster, context.paths, NodeKind.MANAGED in context.kinds
+    closed = online_migrations.closed_databases(cluster)
     ident = hba.render_ident(
         context.host.service_user,
         context.host.server_user,
-        sql_changes.users_of_server(cluster, context.by_sql),
+        [*sql_changes.users_of_server(cluster, context.by_sql), *([ROLE] if closed else [])],
         nodes=map(fleet_certificates.host_name, _other_hosts(context)),
     )
     admitted = hba.render(
         context.networks,
         nodes=context.has_nodes or context.peer is not None,
         rewinds=is_managed,
+        closed=closed,
     )
     return {
         configuration_file(context): settings.encode(),

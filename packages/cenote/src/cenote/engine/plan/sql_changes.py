@@ -17,6 +17,7 @@ from cenote.engine.plan.databases import Found
 from cenote.engine.plan.ledger import LOGIN, Made
 from cenote.engine.plan.roles import Role
 from cenote.model.by_sql import NOTHING, BySql, SeenDatabase, SeenRole
+from cenote.model.migrations import ROLE
 from cenote.model.records import Cluster, Database, User
 from cenote.rules.names import is_server_name
 from cenote.rules.sql_changes import MAX_LISTED, logins
@@ -113,7 +114,7 @@ def _others(cluster: Cluster, seen: roles.Seen) -> Iterator[tuple[str, Role]]:
 
     Those in the ledger that the record has no more are being dropped.
     """
-    known = {user.name for user in cluster.users} | seen.made
+    known = {user.name for user in cluster.users} | seen.made | {ROLE}
     for name, role in sorted(seen.roles.items()):
         if name not in known and not role.superuser and is_server_name(name):
             yield name, role

@@ -1,0 +1,412 @@
+"""One online migration, from its first step to its end, whoever has done the steps before."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import psycopg
+from msgspec.structs import replace
+
+from cenote.agent.migration_copy import (
+    Copying,
+    DatabaseCopy,
+    MigrationFailed,
+    identities,
+    make_folder,
+    name_of,
+)
+from cenote.agent.migration_roles import ROLE_MARK, STAND_IN_MARK, Roles
+from cenote.agent.migration_target import MigrationTarget
+from cenote.engine.plan.context import NodeContext
+from cenote.errors import CenoteError, Misconfigured, Unavailable
+from cenote.host.executor import Executor
+from cenote.host.migration_programs import ProgramFailed
+from cenote.host.migration_source import LostSlot, Source, SourceProblem
+from cenote.model.changes import Remove
+from cenote.model.migrations import (
+    DatabaseProgress,
+    Method,
+    MigrationReport,
+    MigrationStatus,
+    Step,
+    Wish,
+)
+from cenote.model.parts import PartName
+from cenote.rules import in_force, online_migrations
+from cenote.security.sealing import Sealer
+from cenote.store.host_store import HostStore
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 1.0
+_TELL_SECONDS = 5.0  # between reports that only have other numbers
+_RETRY_SECONDS, _RETRY_MOST = 1.0, 15.0
+_PATIENCE = 600.0  # for which a source may be away before its first copy is complete
+_CLEANING = 60.0  # the same when a migration is given up
+_ATTEMPTS = 3  # of a program that has failed
+_CLOSED = frozenset({PartName.SERVER})
+_AGAIN = (CenoteError, psycopg.Error, OSError)
+
+
+class _GivenUp(Exception):
+    """Somebody does not want the migration any more, or this node does not take writes any more."""
+
+
+class MigrationWork:
+    def __init__(
+        self,
+        store: HostStore,
+        executor: Executor,
+        sealer: Sealer,
+        context: NodeContext,
+        context_now: Callable[[UUID], NodeContext | None],
+    ) -> None:
+        migration = online_migrations.active(context.cluster)
+        assert migration is not None
+        self._store, self._executor, self._sealer = store, executor, sealer
+        self._context, self._context_now = context, context_now
+        self._migration, self._id = migration, context.cluster.id
+        self._target = MigrationTarget(context, migration.id)
+        self._folder = context.cluster_paths.root / "migration"
+        status = store.status(self._id, context.node.name)
+        known = None if status is None else status.migration
+        if known is None or known.id != migration.id:
+            known = MigrationReport(
+                id=migration.id, databases=tuple(DatabaseProgress(name=one) for one in migration.databases)
+            )
+        self._report, self._written, self._told_at = known, known, 0.0
+        self._trouble_since: float | None = None
+        self._is_ending = known.ready  # objects get their owners: there is no way back
+
+    # -- The whole
+
+    async def run(self) -> None:
+        """Bring the migration to its end, unless another host takes it over."""
+        log.info("cluster %s: online migration from %s", self._context.in_words, self._migration.source.host)
+        try:
+            working = asyncio.create_task(self._work(), name="work on a migration")
+            watching = asyncio.create_task(self._given_up(), name="wish for its end")
+            try:
+                await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (working, watching):
+                    if not task.done():
+                        task.cancel()
+                await asyncio.gather(working, watching, return_exceptions=True)
+            if watching.cancelled() or watching.exception() is not None:
+                await self._after(working)
+            elif watching.result():
+                await self._give_up(MigrationStatus.CANCELED, "")
+        finally:
+            await self._target.close()
+            with contextlib.suppress(*_AGAIN):
+                await self._executor.do(Remove(self._folder), self._target.session)
+            await self._target.close()
+
+    async def _after(self, working: asyncio.Task[None]) -> None:
+        if working.cancelled():
+            return
+        error = working.exception()
+        if error is None:
+            await self._end(MigrationStatus.DONE, "")
+        elif isinstance(error, CenoteError):
+            log.error("cluster %s: online migration failed: %s", self._context.in_words, error)
+            await self._give_up(MigrationStatus.ERROR, error.message)
+        else:
+            log.error("cluster %s: online migration: a defect in Cenote", self._id, exc_info=error)
+            await self._give_up(MigrationStatus.ERROR, "an unexpected error; see Cenote's log")
+
+    async def _given_up(self) -> bool:
+        """Return once the migration is not wanted any more: True, or False when it is not this node's."""
+        while True:
+            context = self._context_now(self._id)
+            stored = self._store.cluster(self._id)
+            if stored is None or stored.value.deleted_at is not None:
+                return True
+            if context is None or context.node != self._context.node:
+                return False
+            migration = stored.value.online_migration
+            if migration is None or migration.id != self._migration.id or migration.is_over:
+                return False
+            is_early = self._report.status is MigrationStatus.RUNNING
+            gives_up = migration.wish is Wish.CANCEL or (migration.wish is Wish.STOP and is_early)
+            if gives_up and not self._is_ending:
+                return True
+            self._migration = migration
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _work(self) -> None:
+        """Try until it is done; MigrationFailed once it is in vain."""
+        pause, failures = _RETRY_SECONDS, 0
+        while True:
+            try:
+                await self._attempt()
+            except (MigrationFailed, LostSlot):
+                raise
+            except _AGAIN as error:
+                words = error.message if isinstance(error, CenoteError) else str(error).strip()
+                failures += isinstance(error, ProgramFailed)
+                await self._in_trouble(words, failures)
+            else:
+                return
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _RETRY_MOST)
+
+    async def _in_trouble(self, words: str, failures: int) -> None:
+        log.warning("cluster %s: online migration: %s", self._context.in_words, words)
+        now = time.monotonic()
+        self._trouble_since = self._trouble_since or now
+        is_early = self._report.status is MigrationStatus.RUNNING and not self._is_ending
+        if is_early and (failures >= _ATTEMPTS or now - self._trouble_since > _PATIENCE):
+            raise MigrationFailed(words)
+        await self._tell(reason=words)
+
+    async def _attempt(self) -> None:
+        if self._report.ready:
+            await self._open()
+            return
+        await self._closed()
+        shared = await self._copying()
+        copies = [DatabaseCopy(shared, self._progress(name)) for name in self._migration.databases]
+        for copy in copies:
+            await copy.begin()
+            await self._tell(reason="")
+        self._trouble_since = None
+        if "ending" not in shared.marks:
+            if self._migration.method is Method.LOGICAL:
+                await self._tell(status=MigrationStatus.SYNCING, reason="")
+                await self._follow(shared)
+            await shared.note("ending")
+        self._is_ending = True
+        for copy in copies:
+            await copy.part()
+        roles = Roles(self._target, await shared.source.verifiers())
+        for copy in copies:
+            await copy.finish(roles)
+            await self._tell()
+        for warning in roles.warnings:
+            self._warn(warning)
+        await self._clean_source()
+        await self._drop_roles(STAND_IN_MARK)
+        await self._target.end()
+        await self._open()
+
+    async def _open(self) -> None:
+        """Have the databases opened, and wait until customers can enter them."""
+        while not (self._migration.opened and self._is_in_force()):
+            await self._tell(ready=True, reason="the databases are being opened")
+            await asyncio.sleep(_POLL_SECONDS / 5)
+
+    def _is_in_force(self) -> bool:
+        """Return whether the server has read which databases are closed."""
+        stored = self._store.cluster(self._id)
+        status = self._store.status(self._id, self._context.node.name)
+        if stored is None or status is None:
+            return False
+        return in_force.progress(status, stored.revision, _CLOSED).in_force
+
+    async def _closed(self) -> None:
+        """Wait until customers cannot enter the databases any more, and the role that restores can."""
+        while not self._is_in_force():
+            await self._tell(reason="the databases are being closed to other users")
+            await asyncio.sleep(_POLL_SECONDS / 5)
+
+    async def _copying(self) -> Copying:
+        try:
+            password = self._sealer.open(self._migration.source.sealed_password)
+        except Misconfigured as error:
+            raise MigrationFailed(error.message) from None
+        shared = Copying(
+            migration=self._migration,
+            source=Source(self._migration.source, password),
+            target=self._target,
+            executor=self._executor,
+            folder=self._folder,
+            tell=self._take,
+            warn=self._warn,
+            marks=await self._target.marks(),
+        )
+        await self._target.begin()
+        await make_folder(self._executor, self._target, self._folder)
+        return shared
+
+    # -- While changes follow
+
+    async def _follow(self, shared: Copying) -> None:
+        """Tell the lag until somebody wants the end, and all that the source had by then is here."""
+        names = {name: shared.name(name) for name in self._migration.databases}
+        before = {name: await self._target.failures(slot) for name, slot in names.items()}
+        while True:
+            await self._tell_lag(shared, names, before)
+            if self._migration.wish in (Wish.FINISH, Wish.STOP) and await self._caught_up(shared, names):
+                return
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _tell_lag(self, shared: Copying, names: dict[str, str], before: dict[str, int]) -> None:
+        reason = ""
+        try:
+            lags = await shared.source.lags(names.values())
+            for database, name in names.items():
+                if name not in lags:
+                    raise LostSlot(f"the slot {name} of the source is gone")
+                self._take(replace(self._progress(database), step=Step.SYNCING, lag_bytes=lags[name]))
+        except SourceProblem as error:
+            reason = error.message
+            for database in names:
+                self._take(replace(self._progress(database), lag_bytes=None))
+        for database, name in names.items():
+            failures = await self._target.failures(name)
+            if failures > before[database]:
+                before[database] = failures
+                reason = (
+                    f"changes of database {database} cannot be applied, and are tried again; PostgreSQL's log"
+                    " of the cluster says why"
+                )
+        await self._tell(reason=reason)
+
+    async def _caught_up(self, shared: Copying, names: dict[str, str]) -> bool:
+        """Wait for all that the source has now; False when the source does not answer."""
+        try:
+            position = await shared.source.position()
+            while not all([await shared.source.confirmed(name, position) for name in names.values()]):
+                await self._tell(reason="the changes that the source had when the end was asked for follow")
+                await asyncio.sleep(_POLL_SECONDS / 2)
+        except SourceProblem as error:
+            await self._tell(reason=f"the migration waits for its end: {error.message}")
+            return False
+        await self._tell(reason="")
+        return True
+
+    # -- The end
+
+    async def _clean_source(self) -> None:
+        """Remove all that is ours from the source."""
+        migration, target = self._migration, self._target
+        source = Source(migration.source, self._sealer.open(migration.source.sealed_password))
+        if migration.method is Method.DUMP:
+            return  # nothing was written there
+        marks = await target.marks()
+        names = {name: name_of(migration, name) for name in migration.databases}
+        former = {name: identities(marks, name) for name in migration.databases}
+        await source.clean(names, former, await target.sync_slots())
+
+    async def _give_up(self, status: MigrationStatus, reason: str) -> None:
+        """Leave the source clean, and the cluster without what was copied."""
+        deadline, left = time.monotonic() + _CLEANING, ""
+        pause = _RETRY_SECONDS
+        while True:
+            try:
+                left = await self._removed()
+                if not left:
+                    break
+            except _AGAIN as error:
+                log.warning("cluster %s: giving a migration up: %s", self._context.in_words, error)
+                left = left or str(error)
+            if time.monotonic() > deadline or self._is_deleted():
+                break
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _RETRY_MOST)
+        if not self._is_deleted():
+            await self._until_done(self._forget)
+        if left:
+            names = ", ".join(name_of(self._migration, one) for one in self._migration.databases)
+            self._warn(
+                f"The source could not be cleaned: {left}. Drop the replication slots and publications"
+                f" {names} there, or it keeps WAL until its disk is full."
+            )
+        await self._end(status, reason)
+
+    async def _removed(self) -> str:
+        """Remove what was copied; return why the source could not be cleaned, "" if it was."""
+        migration, left = self._migration, ""
+        if not self._is_deleted():
+            for name in migration.databases:
+                if name in await self._target.databases():
+                    await self._target.unsubscribe(name, name_of(migration, name))
+        try:
+            await self._clean_source()
+        except (SourceProblem, Misconfigured) as error:
+            left = error.message
+        if self._is_deleted():
+            return left
+        marks = await self._target.marks()
+        for name in migration.databases:
+            if f"made {name}" in marks:
+                await self._target.drop_database(name)
+            elif f"taken {name}" in marks:
+                await self._target.wipe(name)
+        return left
+
+    async def _forget(self) -> None:
+        """Drop the roles that were made, and the marks."""
+        await self._drop_roles(ROLE_MARK, STAND_IN_MARK)
+        await self._target.end()
+
+    async def _drop_roles(self, *kinds: str) -> None:
+        for mark in sorted(await self._target.marks()):
+            for kind in kinds:
+                if mark.startswith(kind):
+                    name = mark.removeprefix(kind)
+                    try:
+                        await self._target.drop_role(name)
+                    except CenoteError as error:
+                        self._warn(f"Role {name} stays: {error.message}.")
+
+    async def _until_done(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Make a step that the server of the cluster alone can hinder."""
+        while not self._is_deleted():
+            try:
+                await step()
+            except _AGAIN as error:
+                log.warning("cluster %s: online migration: %s", self._context.in_words, error)
+            else:
+                return
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    def _is_deleted(self) -> bool:
+        stored = self._store.cluster(self._id)
+        return stored is None or stored.value.deleted_at is not None
+
+    async def _end(self, status: MigrationStatus, reason: str) -> None:
+        log.info("cluster %s: online migration: %s %s", self._context.in_words, status, reason)
+        while not self._is_deleted():
+            try:
+                await self._tell(status=status, reason=reason)
+            except Unavailable:
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    # -- What is told
+
+    def _progress(self, database: str) -> DatabaseProgress:
+        return next(one for one in self._report.databases if one.name == database)
+
+    def _take(self, progress: DatabaseProgress) -> None:
+        others = {one.name: one for one in self._report.databases} | {progress.name: progress}
+        self._report = replace(self._report, databases=tuple(others.values()))
+
+    def _warn(self, words: str) -> None:
+        if words not in self._report.warnings:
+            self._report = replace(self._report, warnings=(*self._report.warnings, words))
+
+    async def _tell(self, **changes: object) -> None:
+        """Write the report if it says something new; numbers alone are not written each time."""
+        self._report = replace(self._report, **changes)
+        if self._report == self._written:
+            return
+        now = time.monotonic()
+        if _words(self._report) == _words(self._written) and now - self._told_at < _TELL_SECONDS:
+            return
+        await self._store.migrated(self._id, self._context.node.name, self._report)
+        self._written, self._told_at = self._report, now
+
+
+def _words(report: MigrationReport) -> tuple[object, ...]:
+    steps = tuple((one.name, one.step) for one in report.databases)
+    return report.status, report.reason, report.warnings, steps
