@@ -96,6 +96,7 @@ NEED_MORE = {
     ("POST", "/v2/databases/{database_cluster_uuid}/move"),
     ("POST", "/v2/databases/{database_cluster_uuid}/switchover"),
     ("PUT", "/v2/databases/{database_cluster_uuid}/upgrade"),
+    ("POST", "/v2/databases/{database_cluster_uuid}/upgrade/rehearsal"),
     ("PUT", "/v2/databases/{database_cluster_uuid}/online-migration"),
     ("GET", "/v2/databases/{database_cluster_uuid}/online-migration"),
     ("DELETE", "/v2/databases/{database_cluster_uuid}/online-migration/{migration_id}"),

@@ -131,6 +131,7 @@ async def neighbours(api: Api) -> None:
     await api.refusal("POST", f"{cluster}/switchover", 422, json={})
     await api.refusal("DELETE", f"{cluster}/switchover", 422)
     await api.refusal("PUT", f"{cluster}/upgrade", 422, json={"version": "1"})
+    await api.refusal("POST", f"{cluster}/upgrade/rehearsal", 422, json={"version": "1"})
     source = {"host": "192.0.2.1", "port": 5432, "username": "app", "password": "secret"}
     await api.refusal("PUT", f"{cluster}/online-migration", 503, json={"source": source})
     await api.refusal("GET", f"{cluster}/online-migration", 404)

@@ -27,6 +27,7 @@ GET /v2/databases/{database_cluster_uuid}/recover cenote:admin
 POST /v2/databases/{database_cluster_uuid}/recover cenote:admin
 POST /v2/databases/{database_cluster_uuid}/switchover database:update
 DELETE /v2/databases/{database_cluster_uuid}/switchover database:update
+POST /v2/databases/{database_cluster_uuid}/upgrade/rehearsal database:update database:create
 POST /v2/databases/{database_cluster_uuid}/online-migration/{migration_id}/finish database:update
 PUT /v2/databases/{database_cluster_uuid}/delete_protection database:update
 PUT /v2/databases/{database_cluster_uuid}/undelete_days     database:update

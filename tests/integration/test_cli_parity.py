@@ -158,6 +158,7 @@ PLAIN = {
 
 # Operations that no command needs.  Some are of a version of the API that may come.
 WITHOUT_COMMAND = {
+    "POST /v2/databases/{}/upgrade/rehearsal": "cluster upgrade --rehearse, which needs another version",
     "PUT /v2/databases/{}/upgrade": "cluster upgrade, which needs another version of PostgreSQL",
     "PUT /v2/databases/{}/online-migration": "needs another server; see test_online_migration.py",
     "GET /v2/databases/{}/online-migration": "needs another server; see test_online_migration.py",

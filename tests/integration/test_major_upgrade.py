@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import psycopg
 import pytest
@@ -207,6 +208,46 @@ def test_refusal_after_a_check_that_took_long_takes_the_version_back(site: Site)
     assert "the replication slot feed would not come along: drop it" in site.ends(id)[0]
     assert site.settled(id)["version"] == site.older == version_of(uri)
     assert site.remains(id) == []
+
+
+def test_rehearsal_leaves_the_cluster_as_it_is_and_says_what_would_happen(site: Site) -> None:
+    cluster = site.made("tried")
+    id, uri = cluster["id"], cluster["connection"]["uri"]
+    run(uri, *OWNED)
+    done = site.running.run("cluster", "upgrade", "tried", site.newer, "--rehearse", "--output", "json")
+    assert done.returncode == 0, done.stderr
+    found = site.cluster(id)["cenote"]["rehearsal"]
+    print(found)
+    assert found["state"] == "passed", found
+    assert found["seconds"] > 0
+    assert found["findings"] == []
+    assert site.cluster(id)["version"] == site.older == version_of(uri)
+    assert any(text.startswith("rehearsed an upgrade") for text in site.summaries(id))
+
+    # What is found only in the fork; the request itself is refused for all else.
+    asked = site.client.databases.rehearse_upgrade(id, {"version": site.newer})["rehearsal"]
+    assert asked["state"] == "running"
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept (what regproc)")
+    with pytest.raises(BusyError, match="being rehearsed already"):
+        site.client.databases.rehearse_upgrade(id, {"version": site.newer})
+
+    def over() -> Any:
+        found = site.cluster(id)["cenote"]["rehearsal"]
+        return found if found["state"] != "running" else None
+
+    found = wait_until("the second rehearsal is over", 120, over)
+    assert found["state"] == "failed"
+    assert "would fail" in found["reason"]
+    assert "reg" in found["reason"]
+    again = site.running.run("cluster", "upgrade", "tried", site.newer, "--rehearse")
+    assert again.returncode != 0
+    names = wait_until(
+        "the forks are gone",
+        60,
+        lambda: not any("rehearsal" in name for name in site.names()) and site.names(),
+    )
+    assert "tried" in names
 
 
 def test_kill_at_a_random_moment_loses_nothing(site: Site) -> None:

@@ -158,12 +158,24 @@ CASES = {
         {"cluster": "shop"},
         "Another node of shop began to take writes 3 times within an hour",
     ),
-    "CenotePoolsHeldLong": Case(
-        {series("cenote_pools_held_seconds", ONE): "0.2x10 14x20"},
-        {series("cenote_pools_held_seconds", ONE): "0.2x10 0.4x20"},
+    "CenoteMajorUpgradeFailed": Case(
+        {series("cenote_major_upgrade_failed", ONE): "0 0 1x30"},
+        {series("cenote_major_upgrade_failed", ONE): "1x90"},
         ONE,
-        "Clients of pools of shop waited for 14s until another node took writes",
-        minutes=20,
+        "shop was not upgraded to another major version",
+    ),
+    "CenoteMajorUpgraded": Case(
+        {series("cenote_major_upgrade_held_seconds", ONE): "0x20 4.5x10"},
+        {series("cenote_major_upgrade_held_seconds", ONE): "4.5x30"},
+        ONE,
+        "shop was upgraded to another major version, with 4.5 s without a server",
+    ),
+    "CenoteMajorUpgradeSlow": Case(
+        {series("cenote_major_upgrade", ONE | {"stage": "running"}): "1x90"},
+        {series("cenote_major_upgrade", ONE | {"stage": "running"}): "1x5 _x90"},
+        {"cluster": "shop"},
+        "shop has been being upgraded to another major version for an hour",
+        minutes=70,
     ),
     "CenoteReplicaLagging": Case(
         {

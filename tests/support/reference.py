@@ -38,6 +38,7 @@ ADDITIONS: set[Operation] = {
     ("GET", "/v2/databases/{database_cluster_uuid}/recover"),
     ("POST", "/v2/databases/{database_cluster_uuid}/recover"),
     ("POST", "/v2/databases/{database_cluster_uuid}/switchover"),
+    ("POST", "/v2/databases/{database_cluster_uuid}/upgrade/rehearsal"),
     ("DELETE", "/v2/databases/{database_cluster_uuid}/switchover"),
     ("POST", "/v2/databases/{database_cluster_uuid}/online-migration/{migration_id}/finish"),
     ("PUT", "/v2/databases/{database_cluster_uuid}/delete_protection"),

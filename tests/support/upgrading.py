@@ -43,6 +43,10 @@ class Site:
         body = {"version": version or self.newer}
         self.client.request("PUT", f"/v2/databases/{id}/upgrade", json=body)
 
+    def names(self) -> list[str]:
+        """Return the names of all clusters."""
+        return [one["name"] for one in self.client.request("GET", "/v2/databases?per_page=200")["databases"]]
+
     def summaries(self, id: str) -> list[str]:
         """Return what the events of a cluster say."""
         found = self.client.request("GET", f"/v2/databases/{id}/events?per_page=200")["events"]

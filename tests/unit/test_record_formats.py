@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from cenote.errors import Busy
 from cenote.model.fleet_records import Host
-from cenote.model.records import BackupPlan, Cluster, Keep, Move, Node, RestartTurn, Restoration, Switchover
+from cenote.model.migrations import MigrationSource, OnlineMigration
+from cenote.model.records import BackupPlan, Cluster, Keep, Move, Node, Rehearsal, Restoration, Switchover
 from cenote.rules import record_formats
 from cenote.rules.record_formats import HIGHEST
 from cenote.store.encoding import decode, encode, format_of
@@ -91,6 +92,8 @@ def test_an_online_migration_is_written_in_a_format_that_earlier_versions_do_not
         pytest.param({"nodes": (ONE, TWO)}, id="nodes"),
         pytest.param({"distinct_hosts": True}, id="distinct_hosts"),
         pytest.param({"failover_login": "sealed"}, id="failover_login"),
+        pytest.param({"rehearsal_of": CLUSTER.id}, id="rehearsal_of"),
+        pytest.param({"rehearsal": Rehearsal(version="17", asked_at=AT, fork=CLUSTER.id)}, id="rehearsal"),
         pytest.param(
             {"configuration": Configuration(failover={"synchronous_replication": "off"})}, id="failover"
         ),
@@ -112,8 +115,9 @@ def test_every_further_field_of_a_cluster_asks_for_a_format() -> None:
     assert set(Cluster.__struct_fields__) - FORMER == {
         *("move", "left", "last_node"),
         *("backups", "delete_protection", "undelete_days", "keep", "undeletion"),
-        *("restoration", "major_upgrade"),
-        *("restoration", "distinct_hosts", "switchover", "restart_turn", "primary", "failover_login"),
+        *("restoration", "major_upgrade", "online_migration"),
+        *("rehearsal", "rehearsal_of", "copies", "promote_asked_at", "replica_of"),
+        *("restoration", "distinct_hosts", "switchover", "primary", "failover_login"),
     }
 
 

@@ -32,7 +32,9 @@ _LINES = 10  # of what pg_amcheck says
 _DATABASES = "SELECT datname FROM pg_database WHERE datallowconn AND datname !~ '^template' ORDER BY 1"
 _OWN = "oid >= 16384"
 _NAMESPACES = "(SELECT oid FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$|cenote$)')"
-_NO_MEMBER = "NOT EXISTS (SELECT FROM pg_depend WHERE objid = one.oid AND deptype = 'e')"
+_NO_MEMBER = (
+    "NOT EXISTS (SELECT FROM pg_depend WHERE classid = one.tableoid AND objid = one.oid AND deptype = 'e')"
+)
 # What owners have made.  What belongs to PostgreSQL or to an extension differs from version to version.
 _COUNTED = {
     "tables, indexes and sequences": "pg_class AS one"

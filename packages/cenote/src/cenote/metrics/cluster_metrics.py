@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from cenote.metrics.exposition import Family, Kind, Page
 from cenote.model.records import Cluster
-from cenote.model.status_records import NodeStatus, Standby
+from cenote.model.status_records import NodeStatus, Standby, UpgradeReport
 from cenote.model.topology import has_standbys
 from cenote.rules import configuration
 from cenote.stats.observer import DatabaseNumbers, PoolNumbers, ServerNumbers
@@ -50,6 +51,21 @@ LAG_SECONDS = _gauge(
     "standby_lag_seconds", "Age of what a standby has replayed last, as last reported; 0 if it lacks nothing."
 )
 
+HELD = _gauge(
+    "pools_held_seconds",
+    "For how long the last switch or failover has held the clients of pools on the node's host.",
+)
+MAJOR_UPGRADE = _gauge(
+    "major_upgrade",
+    "1 while the node is upgraded to another major version; the stage is how far that is.",
+    "stage",
+)
+MAJOR_UPGRADE_FAILED = _gauge(
+    "major_upgrade_failed", "Whether the last upgrade of the node to another major version was not made."
+)
+MAJOR_UPGRADE_HELD = _gauge(
+    "major_upgrade_held_seconds", "For how long the node had no server in its last upgrade; 0 without one."
+)
 REPLICA_STREAMING = _gauge(
     "replica_streaming", "Whether a read replica follows its source closely, as last reported."
 )
@@ -138,9 +154,12 @@ POOL_COUNTERS = {
     field: _counter(f"pool_{name}_total", help, "pool") for name, (field, help) in _POOL_COUNTERS.items()
 }
 
+_NO_UPGRADE = UpgradeReport(asked_at=datetime.min)
+
 FAMILIES = (
     *(CLUSTER, FAILING, CERTIFICATE, CERTIFICATE_VALID, STORAGE_USED, STORAGE_SIZE),
-    *(PRIMARY, STANDBYS_MISSING, QUORUM, LAG_BYTES, LAG_SECONDS, HELD),
+    *(PRIMARY, STANDBYS_MISSING, QUORUM, LAG_BYTES, LAG_SECONDS),
+    *(MAJOR_UPGRADE, MAJOR_UPGRADE_FAILED, MAJOR_UPGRADE_HELD),
     *(REPLICA_STREAMING, REPLICA_LAG_BYTES, REPLICA_LAG_SECONDS),
     *(
         SERVER_UP,
@@ -196,6 +215,7 @@ def _page(cluster: Cluster, full_version: str, numbers: ClusterNumbers) -> Page:
     if numbers.status is not None:
         page.add(FAILING, numbers.status.failing)
         page.add(STORAGE_USED, numbers.status.used_mib * _MIB)
+        _add_upgrade(page, cluster, numbers.node, numbers.status.major_upgrade or _NO_UPGRADE)
     page.add(STORAGE_SIZE, cluster.storage_mib * _MIB)
     if has_standbys(cluster):
         _add_node(page, cluster, numbers)
@@ -228,6 +248,15 @@ def _add_node(page: Page, cluster: Cluster, numbers: ClusterNumbers) -> None:
     elif status.standby is not None:
         page.add(LAG_BYTES, status.standby.behind)
         page.add(LAG_SECONDS, _lag_seconds(status.standby))
+
+
+def _add_upgrade(page: Page, cluster: Cluster, node: str, report: UpgradeReport) -> None:
+    mark = cluster.major_upgrade
+    if mark is not None:
+        is_here = mark.node in ("", node) and report.asked_at == mark.asked_at
+        page.add(MAJOR_UPGRADE, 1, stage=report.stage if is_here and report.stage else str(mark.step))
+    page.add(MAJOR_UPGRADE_FAILED, bool(report.refused))
+    page.add(MAJOR_UPGRADE_HELD, report.held_ms / 1000)
 
 
 def _add_replica(page: Page, status: NodeStatus | None) -> None:

@@ -339,7 +339,7 @@ def _value(name: str, value: Any, name_of: NameOf) -> str:
         case str() if name == "host":
             return name_of(value)
         case Rehearsal():
-            return f"PostgreSQL {value.version}"
+            return f"PostgreSQL {value.version}, {'under way' if value.ended_at is None else 'over'}"
         case MajorUpgrade(node=""):
             return f"from PostgreSQL {value.source}"
         case MajorUpgrade():
