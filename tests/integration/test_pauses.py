@@ -54,6 +54,12 @@ def guards(folder: Path) -> list[int]:
     return found
 
 
+def spares() -> list[int]:
+    """Return the guards of this process that wait for a pause to watch."""
+    found = processes.children(os.getpid())
+    return [pid for pid in found if "".join(arguments_of(pid)[-1:]).endswith("resume_guard.py")]
+
+
 def arguments_of(pid: int) -> list[str]:
     try:
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
@@ -192,6 +198,33 @@ async def transaction_in(cluster: Cluster, pool: str) -> AsyncIterator[None]:
     ) as connection:
         await connection.execute("SELECT 1")
         yield
+
+
+def test_a_guard_that_was_started_before_resumes_pools_whose_holder_is_gone(labs: Share) -> None:
+    async def scenario(place: Lab) -> None:
+        cluster = replace(place.new_cluster(), pools=POOLS)
+        await place.converge(cluster)
+        pooler, spare = pooler_of(place, cluster), pauses.SpareGuard()
+        spare.prepare()
+        [waiting] = spares()
+        hold = await pauses.hold(pooler, MOVE, "a test", spare)
+        assert guards(pooler.folder) == [], "no other one was started"
+        await sql.pause_pools(pooler.console.parent, writer_or_first(cluster).pool_port, ["transactions"], 5)
+        hold.let_go()
+        seconds = LEASE + 10
+        await wait_until_async("the pools go on", seconds, lambda: answers(cluster))
+        await wait_until_async("the guard has ended", 5, lambda: processes.identify(waiting) is None)
+        spare.prepare()
+        [unused] = spares()
+        spare.close()  # as when the agent ends
+        await wait_until_async("it has ended, too", 5, lambda: processes.identify(unused) is None)
+
+    async def answers(cluster: Cluster) -> bool:
+        with contextlib.suppress(psycopg.OperationalError):  # it waits, longer than it cares to
+            return await ask(cluster, pool="transactions") == 42
+        return False
+
+    labs(scenario)
 
 
 def test_a_guard_leaves_the_pause_of_another_alone(labs: Share) -> None:

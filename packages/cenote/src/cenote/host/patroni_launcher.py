@@ -21,6 +21,9 @@ from typing import Any
 SHORTEST_TTL = 5  # seconds; Patroni takes 20 at least, which is how long a lost primary would be missed
 STOP_POLLING = 0.02  # seconds between two looks whether PostgreSQL has stopped
 PAUSE_POLLING = 0.02  # seconds between two looks whether a pause of Patroni's is needed any longer
+MEMBER_SECONDS = 1.0  # in which another node says how far it is; one that is cut off would be waited for
+SERVER_POLLING = 0.2  # seconds between two looks for a PostgreSQL to watch, while there is none
+END_POLLING, END_SECONDS = 0.005, 1.0  # of the processes that a dead PostgreSQL leaves
 
 
 def main(path: str) -> None:
@@ -35,6 +38,9 @@ def main(path: str) -> None:
     _send_at_once()
     _allow_short_ttl()
     _listen(ours["rest_address"])
+    _ask_members_shortly()
+    _insist_on_quorum()
+    _leave_data(os.path.dirname(path))
     _pause_no_longer_than_needed()
     _promote_without_former_leader()
     _keep_wanted_settings()
@@ -173,6 +179,20 @@ def _works_in(pid: str, data: str) -> bool:
     with contextlib.suppress(OSError):
         return os.readlink(f"/proc/{pid}/cwd") == data
     return False
+
+
+def _ask_members_shortly() -> None:
+    """Wait less long for another node's answer about its state; clients wait while a leader is chosen."""
+    from patroni.request import PatroniRequest
+
+    ask = PatroniRequest.__call__
+
+    def ask_shortly(self: Any, member: Any, method: str = "GET", *further: Any, **options: Any) -> Any:
+        if method == "GET" and "timeout" in options:
+            options["timeout"] = min(options["timeout"], MEMBER_SECONDS)
+        return ask(self, member, method, *further, **options)
+
+    PatroniRequest.__call__ = ask_shortly
 
 
 def _leave_data(folder: str) -> None:
