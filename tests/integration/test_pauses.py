@@ -221,7 +221,7 @@ def test_a_guard_that_was_started_before_resumes_pools_whose_holder_is_gone(labs
 
     async def answers(cluster: Cluster) -> bool:
         with contextlib.suppress(psycopg.OperationalError):  # it waits, longer than it cares to
-            return await ask(cluster, pool="transactions") == 42
+            return bool(await ask(cluster, pool="transactions") == 42)
         return False
 
     labs(scenario)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -37,11 +37,11 @@ class FailoverWatch:
         self._holding: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
 
-    def follow(self, context: NodeContext) -> None:
-        """Watch the processes that end when the writer does."""
+    def follow(self, context: NodeContext) -> Sequence[Process]:
+        """Watch the processes that end when the writer does, and return them."""
         if not routing.is_needed(context):
             self._context = None
-            return
+            return ()
         self._context = context
         if self._looking is None:
             self._looking = asyncio.create_task(self._look(), name="looking at settings of a primary")
@@ -49,8 +49,10 @@ class FailoverWatch:
             self._executor.prepare_hold()
         except CenoteError as error:
             log.warning("cluster %s: %s", context.in_words, error)
-        for process in _signs(context):
+        signs = tuple(_signs(context))
+        for process in signs:
             self._watch.add(process, self._fire)
+        return signs
 
     def close(self) -> None:
         self._watch.close()
@@ -59,7 +61,9 @@ class FailoverWatch:
             self._holding.cancel()
 
     def _fire(self) -> None:
-        if self._context is not None and (self._holding is None or self._holding.done()):
+        if self._context is None:
+            self._look_again()
+        elif self._holding is None or self._holding.done():
             self._holding = asyncio.create_task(self._hold(self._context), name="holding pools")
 
     async def _hold(self, context: NodeContext) -> None:

@@ -444,13 +444,13 @@ class NodeLoop:
         """Wake when a server ends; return whether all are running."""
         stopped = []
         is_managed = NodeKind.MANAGED in context.kinds
+        held_first = self._failover_watch.follow(context)  # a pass beside it would be in its way
         for program in (*context.programs, *([context.failover_agent] if is_managed else [])):
             process = processes.find(program)
-            if process is not None:
-                self._watch.add(process, self._look_again)
-            else:
+            if process is None:
                 stopped.append(program.name)
-        self._failover_watch.follow(context)
+            elif process not in held_first:
+                self._watch.add(process, self._look_again)
         self._reports.stopped = tuple(stopped)
         return not stopped
 
