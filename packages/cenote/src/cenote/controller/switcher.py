@@ -25,6 +25,7 @@ from cenote.store.encoding import NewerFormat
 log = logging.getLogger(__name__)
 
 LEAST_SECONDS = 0.1  # between two looks
+REASON_SECONDS = 3.0  # in which the agent of a node that gave up says why
 RESTART_SECONDS = 1.0  # the same for a restart that is due
 ASKED = "a switch was asked for"
 

@@ -78,7 +78,7 @@ def with_every_loss(cluster: Cluster, reports: Mapping[str, NodeStatus], *, read
 
 
 def _told(plan: BackupPlan, reports: Mapping[str, NodeStatus], meant: Collection[str]) -> BackupReport:
-    """Return the newest backups that any node tells of, with the losses of the plan and of the nodes meant."""
+    """Return the newest backups that any node tells of, with losses of the plan and of the nodes meant."""
     known = {name: report.backups for name, report in reports.items() if report.backups is not None}
     seen = replace(max(known.values(), key=_newest, default=BackupReport()), gap_at=None, losses=())
     others = [backup_schedule.losses(report) for name, report in known.items() if name in meant]
