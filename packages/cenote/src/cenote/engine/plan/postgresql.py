@@ -36,6 +36,9 @@ _REFUSAL = b"default_transaction_read_only = 'on'"
 EXECUTABLE = "postgres"
 # A server that is shut down waits for the one that follows it, be that gone; this is for how long.
 _SENDER = {"options": "-c wal_sender_timeout=8s"}
+# A sender that is put out writes that to the other server first.  While that one is frozen, each checkpoint
+# would wait for it.
+_SENDER_OF_REPLICA = {"options": "-c wal_sender_timeout=8s -c tcp_user_timeout=15s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +240,7 @@ def _replication(context: NodeContext) -> dict[str, str]:
             "wal_retrieve_retry_interval": "100ms"
         }
     if NodeKind.REPLICA in context.kinds:
-        known = primary(context) | _SENDER if is_source_known(context) else {}
+        known = primary(context) | _SENDER_OF_REPLICA if is_source_known(context) else {}
         return postgresql.replica_settings(conninfo.render(known), slot(context))
     if context.peer is None and not context.replicas:
         return {}
