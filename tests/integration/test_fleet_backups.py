@@ -126,7 +126,7 @@ def test_what_a_new_standby_does_not_have_of_the_wal_is_told_as_lost_with_the_pr
             within = second()
             one.switch(lost)
             # What was written before is in the copy of the data, and its WAL on the first host alone.
-            client.databases.update_cluster_size(id, {"size": SMALLEST["size"], "num_nodes": 2})
+            client.databases.update_cluster_size(id, {"size": str(SMALLEST["size"]), "num_nodes": 2})
             wait_until("the standby follows", SECONDS, lambda: follows(client, id))
             add(one.uri, [2])
             lost.lose()
@@ -182,7 +182,7 @@ def test_a_cluster_of_two_lost_hosts_comes_up_on_two_others_and_is_undeleted_wit
         add(uri, [2])
         for host in (third, fourth):
             host.start()
-            wait_until("its copy is put away", SECONDS, lambda host=host: trashed(host))
+        wait_until("their copies are put away", SECONDS, lambda: trashed(third) and trashed(fourth))
         now = host_of_primary(hosts, client, id)
         one.archive(now)
         client.databases.destroy_cluster(id)

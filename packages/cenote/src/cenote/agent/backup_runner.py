@@ -209,8 +209,9 @@ class BackupRunner:
             known.report = replace(
                 known.report, backups=backup_info.reported(info.backups), repository=self._repository
             )
-            await self._look_before_promotion(context, known, program)
             await self._there.write(context, known)
+        if not known.report.unarchived:
+            await self._look_before_promotion(context, known, program)
         type = backup_schedule.due(context.cluster, known.report, datetime.now(UTC))
         if type is not None:
             if pause := await asyncio.to_thread(self._pause):
@@ -234,6 +235,7 @@ class BackupRunner:
             log.warning("cluster %s: WAL from before %s is lost", context.in_words, lost.first)
             at = await asyncio.to_thread(promotions.note_gap, context, lost)
             known.report = backup_schedule.with_loss(known.report, at, lost.since)
+            await self._there.write(context, known)
 
     async def _check_lineage(self, context: NodeContext, program: BackupProgram) -> None:
         """Raise BackupError where the cluster was recovered elsewhere, and the store does not say so here."""

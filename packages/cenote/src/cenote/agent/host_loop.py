@@ -157,14 +157,7 @@ class HostLoop:
             unknown=unknown,
             service_copy=self._service_copy(),
             repository_problem=self._repository_problem(),
-            repository_id=self._repository_id() or self._former_repository_id(),
-        )
-
-    def _former_repository_id(self) -> str:
-        """Return what a former process has said of the same repository, which may be away now."""
-        former = self._store.host(self._host.id)
-        return (
-            former.repository_id if former is not None and former.repository == self._host.repository else ""
+            repository_id=self._repository_id() or self._store.repository_id(self._host),
         )
 
     def _stalled(self) -> list[str]:

@@ -51,7 +51,8 @@ def notice(context: NodeContext, timeline: str) -> None:
 async def lost(context: NodeContext, ask: Ask) -> Promotion | None:
     """Return the promotion before which WAL was lost that is nowhere, None if nothing was, or it is told.
 
-    BackupError, or ValueError, where the repository cannot be read.
+    While there is no WAL in the archive at all, that is not known.  BackupError, or ValueError, where the
+    repository cannot be read.
     """
     known = _known(context)
     if known is None or known.settled:
@@ -63,6 +64,8 @@ async def lost(context: NodeContext, ask: Ask) -> Promotion | None:
 
     part = repository_listing.newest_archive(await listed(folder))
     folders = repository_listing.folders(await listed(f"{folder}/{part}")) if part else []
+    if not folders:
+        return None
     names: set[str] = set()
     for one in promotions.folders_before(known.first, folders):
         names |= (await listed(f"{folder}/{part}/{one}")).keys()

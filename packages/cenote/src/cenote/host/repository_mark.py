@@ -9,12 +9,13 @@ from cenote.host.backup_program import BackupProgram
 from cenote.rules import repository_identity
 
 
-async def found_or_left(program: BackupProgram, configuration: Path) -> str:
+async def found_or_left(program: BackupProgram, configuration: Path, known: str) -> str:
     """Return the mark of a repository, and leave one where there is none; BackupError where that fails.
 
-    Of two hosts that leave one at the same moment, both have the later one at their next look.
+    Of two hosts that leave one at the same moment, both have the later one at their next look.  Where one is
+    ``known`` and not there, nothing is left: it may be that a disk is not mounted.
     """
-    found = await _found(program, configuration)
+    found = await _found(program, configuration) or known
     if not found:
         content = f"{secrets.token_hex(16)}\n".encode()
         await _run(program, configuration, "repo-put", "--raw", repository_identity.PATH, content=content)

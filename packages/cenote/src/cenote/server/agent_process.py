@@ -96,7 +96,7 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
         policy = OutboundPolicy(settings.log_sink_allow, timing)
         log_shipping = LogShipping(store, executor, ring.sealer, policy, timing, known.name)
         host = _host(installation, known)
-        repository = backup_repository.RepositoryCheck(installation)
+        repository = backup_repository.RepositoryCheck(installation, lambda: store.repository_id(host))
         copies = ServiceCopies(
             installation.layout,
             settings.service_copies,

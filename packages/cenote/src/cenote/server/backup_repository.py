@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,6 +82,7 @@ class RepositoryCheck:
     """
 
     installation: Installation
+    known: Callable[[], str] = lambda: ""  # the mark of the repository, as this host has told it before
     problem: str = field(default="", init=False)
     identity: str = field(default="", init=False)  # "" until it is known
     is_configured: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -99,7 +101,7 @@ class RepositoryCheck:
         if not found and program is not None:
             with contextlib.suppress(CenoteError, OSError):
                 self.identity = await repository_mark.found_or_left(
-                    program, self.installation.layout.repository_check
+                    program, self.installation.layout.repository_check, self.identity or self.known()
                 )
         told, self.problem = self.problem, "; ".join(found)
         if program is not None:

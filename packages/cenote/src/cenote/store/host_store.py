@@ -267,6 +267,11 @@ class HostStore(Reader):
         if known is not None:
             await self._write_report(node, msgspec.structs.replace(known, at=datetime.now(UTC)))
 
+    def repository_id(self, host: Host) -> str:
+        """Return the mark of a host's repository, as a former process has told it; "" if none has."""
+        former = self.host(host.id)
+        return former.repository_id if former is not None and former.repository == host.repository else ""
+
     def forget(self, cluster_id: UUID, node_name: str) -> None:
         """Drop what is remembered of a node that is gone."""
         node = cluster_id, node_name
