@@ -19,7 +19,18 @@ from pathlib import Path
 from bench import against, row
 from bench.row import Missing, Row
 
-PARTS = ("creating", "getting", "busy", "starting", "querying", "memory", "client", "console", "fleet")
+PARTS = (
+    "creating",
+    "getting",
+    "busy",
+    "starting",
+    "querying",
+    "memory",
+    "nodes",
+    "client",
+    "console",
+    "fleet",
+)
 BY_NAME_ONLY = ("many", "backups")
 RESULT, COMPARED = Path("build/bench.json"), Path("build/bench-against.json")
 

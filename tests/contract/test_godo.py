@@ -44,7 +44,10 @@ def told() -> Iterator[dict[str, Any]]:
     [
         (202, "resized, migrated"),
         (204, "firewall replaced, firewall sent back, window, tagged, untagged, tag deleted"),
-        (204, "network deleted, project deleted, pool deleted, database deleted, user deleted"),
+        (
+            204,
+            "replica deleted, network deleted, project deleted, pool deleted, database deleted, user deleted",
+        ),
         (204, "cluster deleted"),
     ],
 )
@@ -128,3 +131,10 @@ def test_a_refusal_is_an_error_with_its_words(
     told: dict[str, Any], what: str, status: int, message: str
 ) -> None:
     assert told[what] == {"status": status, "message": message}
+
+
+def test_a_replica_is_added_and_listed(told: dict[str, Any]) -> None:
+    added = told["replica added"]
+    assert (added["name"], added["region"]) == ("reads", "ams3")
+    assert added["connection"]["uri"].startswith("postgresql://")
+    assert [one["name"] for one in told["replicas"]] == ["reads"]

@@ -143,8 +143,14 @@ func main() {
 	done("migrated", response, err)
 	told["at the end"] = untilOnline(ctx, databases, id)
 
+	added, _, err := databases.CreateReplica(
+		ctx, id, &godo.DatabaseCreateReplicaRequest{Name: "reads", Region: "ams3", Size: "db-s-1vcpu-2gb"},
+	)
+	ask("replica added", added, err)
 	replicas, _, err := databases.ListReplicas(ctx, id, page)
 	ask("replicas", replicas, err)
+	response, err = databases.DeleteReplica(ctx, id, "reads")
+	done("replica deleted", response, err)
 	_, _, err = databases.GetReplica(ctx, id, "none")
 	refused("a replica", err)
 	_, _, err = databases.GetSQLMode(ctx, id)
