@@ -343,6 +343,23 @@ def after_sql(place: Place, name: str, statement: str, *command: str) -> str:
         called(place, "pool", "delete", "backend", f"{name}-pool", "--yes")
 
 
+def smaller_replica(place: Place) -> str:
+    called(place, "cluster", "create", "larger", "--size", "db-s-1vcpu-2gb")
+    try:
+        return called(place, "replica", "create", "larger", "small", "--size", "db-s-1vcpu-1gb")
+    finally:
+        called(place, "cluster", "delete", "larger", "--purge", "--yes")
+
+
+def with_replica(place: Place, *command: str) -> str:
+    """Return what a command says while the cluster has a read replica, ``copied``."""
+    called(place, "replica", "create", "backend", "copied")
+    try:
+        return called(place, *command)
+    finally:
+        called(place, "replica", "delete", "backend", "copied", "--yes")
+
+
 def through_a_pool_of_nothing(place: Place) -> str:
     place.client.request("POST", f"/v2/databases/{place.cluster}/dbs", json={"name": "shop"})
     pool = added_pool(place.client, place.cluster, "shop-pool", db="shop", size=1)
@@ -417,7 +434,12 @@ PROVOKED: dict[str, Callable[[Place, Path], str]] = {
     "unsupported startup parameter:": lambda place, _: with_a_parameter(place),
     "certificate verify": lambda place, _: psql(verifying(place.pool, SYSTEMS)),
     "root certificate": lambda place, folder: psql(verifying(place.pool, f"{folder}/root.crt")),
-    "size:": lambda place, _: called(place, *("pool", "create", "backend", "huge-pool", "--size", "500")),
+    "size: a read replica": lambda place, _: smaller_replica(place),
+    "… is a read replica": lambda place, _: with_replica(place, "user", "create", "backend/copied", "one"),
+    "… has read replicas": lambda place, _: with_replica(place, "cluster", "delete", "backend", "--yes"),
+    "size: … is too": lambda place, _: called(
+        place, *("pool", "create", "backend", "huge-pool", "--size", "500")
+    ),
     "Unable": lambda place, _: called(place, "cluster", "list", DIGITALOCEAN_TOKEN="another"),
     "no connection": lambda place, _: called(
         place, "cluster", "list", DIGITALOCEAN_API_URL="https://localhost:1"
