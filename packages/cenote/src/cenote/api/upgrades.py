@@ -82,8 +82,8 @@ async def rehearse_upgrade(request: Call) -> Response:
     """
     body = await request.decoded(Upgrade)
     service, cluster = request.service, request.cluster().value
-    await _checked(request, cluster, body.version)
     rehearsals.check_none(cluster)
+    await _checked(request, cluster, body.version)
     fork = clusters.CreateCluster(
         name=rehearsals.fork_name(cluster),
         engine=ENGINE,
