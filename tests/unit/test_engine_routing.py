@@ -233,7 +233,16 @@ def test_pools_are_held_for_a_switch_when_nobody_is_in_the_middle_of_something()
     assert routing.report(wanted, held)["held_for"] == SWITCH.attempt
     assert routing.report(wanted, seen)["held_for"] == ""
     assert routing.report(wanted, Seen())["held_for"], "nobody is there to be held"
-    assert routing.report(wanted, Seen(has_read_others=True))["held_for"] == "", "they work in it"
+    assert routing.report(wanted, Seen(unknown=True))["held_for"] == "", "they work in it"
+    assert routing.report(wanted, replace(seen, pools=(), unknown=True))["held_for"] == ""
+
+
+def test_what_is_let_go_again_is_not_held_for_the_next_attempt() -> None:
+    again = msgspec.structs.replace(SWITCH, stage=SwitchStage.PREPARING, tries=1)
+    wanted = context("node-1", msgspec.structs.replace(TRIO, switchover=again))
+    held = replace(seen_of(context("node-1")), paused=True, held=True, pause=HELD, leads=True)
+    assert kinds(pass_of(wanted, held)) == [Resume]
+    assert routing.report(wanted, held)["held_for"] == ""
 
 
 def test_pools_are_not_let_go_once_the_other_node_was_asked_to_take_over() -> None:

@@ -41,7 +41,7 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
     contents = {path: content for path, content in loaded.look_at_files(paths).items() if content is not None}
     certificate = files.read(context.cluster_paths.certificate)
     if found.digest != judged.digest(*contents.values(), certificate or b""):
-        return Seen(has_read_others=True)  # its own part writes them anew
+        return Seen(unknown=True)  # its own part writes them anew
     seen = Seen(
         files=contents,
         certificate=certificate,
@@ -74,7 +74,7 @@ async def _with_pools(context: NodeContext, seen: Seen, session: Session) -> See
     try:
         rows = [row for row in await session.console("SHOW DATABASES") if row["name"] != ADMIN_DATABASE]
     except CenoteError:
-        return seen
+        return replace(seen, unknown=True)
     others = set(standby_pools(pool.name for pool in context.cluster.pools).values())
     # A pool of sessions waits for each of them to end.
     held = {

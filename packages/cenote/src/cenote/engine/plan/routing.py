@@ -38,7 +38,8 @@ _NOTHING = Loaded(None, None)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The files that a running PgBouncer has read; none while it is down, or ``has_read_others``.
+    """The files that a running PgBouncer has read; none while it is down.  ``unknown``: it has others, or
+    does not answer, so what its clients do is not known.
 
     ``is_up``: the node that takes writes has a server, as far as this host can tell; ``leads``: it takes
     writes, asked only while that matters.  ``pools`` are those whose clients can be held; ``held``: all are,
@@ -57,7 +58,7 @@ class Seen:
     held: bool = False
     pause: Pause | None = None
     oldest: float = 0.0
-    has_read_others: bool = False
+    unknown: bool = False
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
@@ -169,7 +170,7 @@ def is_held(seen: Seen) -> bool:
     """Return whether all pools are held by us, and the hold is being prolonged; also without any pool."""
     pause = seen.pause
     if not seen.pools:
-        return True
+        return not seen.unknown
     if not seen.held or pause is None or pause.owner != MOVE or pause.is_over(seen.at):
         return False
     return pause.until - seen.at.seconds > LEASE / 2
@@ -186,12 +187,13 @@ def _is_anothers(seen: Seen) -> bool:
 
 def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
     """Tell the controller for which attempt at a switch the pools are held, and for how long they were."""
-    switch = context.cluster.switchover
-    attempt = "" if switch is None else switch.attempt
+    switch, attempt = context.cluster.switchover, ""
+    if switch is not None and switch.stage is not SwitchStage.PREPARING:
+        attempt = switch.attempt  # before, those that are held still, for the attempt before, are let go
     mark = context.cluster.major_upgrade
     if mark is not None and topology.holds_for_upgrade(context.cluster):
         attempt = mark.attempt
-    held_for = attempt if not seen.files or is_held(seen) else ""
+    held_for = attempt if is_held(seen) else ""
     found: dict[str, object] = {"held_for": held_for}
     if not seen.files:
         return found
