@@ -3,7 +3,7 @@
 The environment sets ``KILLS`` of each process, ``CUTS`` of the power, ``CLUSTERS`` of an
 upgrade, a fleet, a drain, a recovery and a spread, ``STARTS`` of an upgrade, ``LOSSES`` of a host,
 ``MOMENTS`` and ``RESTORE_KILLS`` of restores, ``RECOVERIES``, ``GOOD`` backups beside those that are
-corrupted, ``FAILOVERS`` of each of the ``SCENARIOS``, and ``SEED``.
+corrupted, ``FAILOVERS`` or ``SWITCHES`` of each of the ``SCENARIOS``, and ``SEED``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from faults import (
     recover,
     restore,
     spread,
+    switch,
     upgrade,
 )
 from faults.outcome import Outcome
@@ -45,6 +46,7 @@ NAMES = (
     "drills",
     "major_upgrade",
     "failover",
+    "switch",
 )
 
 
@@ -92,6 +94,9 @@ def _outcomes(name: str, seed: str) -> list[Outcome]:
     if name == "failover":
         wanted = [one for one in os.environ.get("SCENARIOS", "").split(",") if one]
         return failover.batteries(wanted, _number("FAILOVERS", 5), seed)
+    if name == "switch":
+        wanted = [one for one in os.environ.get("SCENARIOS", "").split(",") if one]
+        return switch.batteries(wanted, _number("SWITCHES", 20), seed)
     if name == "power":
         return [power.battery(_number("CUTS", 30), seed)]
     return [kills.battery(name, _number("KILLS", 300), seed)]

@@ -27,6 +27,7 @@ INSERT INTO ledger VALUES (%s, %s)
 RETURNING ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int
 """
 PAUSE = 0.005  # seconds between two rows of a writer
+_PREPARED = "LEDGER_PREPARE_THRESHOLD"
 AGAIN = 0.05  # seconds after a failure
 
 
@@ -83,8 +84,13 @@ def on_two_timelines(rows: Sequence[Row]) -> list[Row]:
 
 
 @contextmanager
-def writing(path: Path, writers: range, uris: Sequence[str], command: Sequence[str] = ()) -> Iterator[Ledger]:
-    """Write as long as the block runs; ``command`` is what runs the process, such as in a namespace."""
+def writing(
+    path: Path, writers: range, uris: Sequence[str], command: Sequence[str] = (), *, prepared: bool = False
+) -> Iterator[Ledger]:
+    """Write as long as the block runs; ``command`` is what runs the process, such as in a namespace.
+
+    ``prepared``: the statement is prepared, once for each connection.
+    """
     path.touch()
     process = subprocess.Popen(
         [
@@ -98,6 +104,7 @@ def writing(path: Path, writers: range, uris: Sequence[str], command: Sequence[s
             *uris,
         ],
         stdin=subprocess.PIPE,
+        env=os.environ | {_PREPARED: "0"} if prepared else None,
     )
     try:
         yield Ledger(path)
@@ -117,7 +124,7 @@ class _Writer(threading.Thread):
         while not self._end.is_set():
             try:
                 with psycopg.connect(
-                    self._uri, autocommit=True, connect_timeout=30, prepare_threshold=None
+                    self._uri, autocommit=True, connect_timeout=30, prepare_threshold=_threshold()
                 ) as connection:
                     warnings: list[str] = []
 
@@ -141,6 +148,11 @@ class _Writer(threading.Thread):
     def _note(self, sign: str, what: str) -> None:
         os.write(self._file, f"{sign} {time.monotonic():.4f} {self._number} {what}\n".encode())
         os.fdatasync(self._file)
+
+
+def _threshold() -> int | None:
+    found = os.environ.get(_PREPARED)
+    return None if found is None else int(found)
 
 
 def main(path: str, first: str, count: str, *uris: str) -> None:

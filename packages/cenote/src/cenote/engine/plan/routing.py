@@ -81,7 +81,8 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield from _hold(context, seen, FAILOVER)
         yield Wait(f"{context.leader} does not take writes yet", often=True)
     if not is_led:
-        if seen.pools and not _is_given_up(seen) and not _is_planned(context):
+        is_planned = switch is not None and switch.target == context.leader
+        if seen.pools and not is_planned and not _is_given_up(seen):
             # Queries that hang on a node that is frozen, or cut off, would keep the pools' connections.
             yield HoldPools(context.bouncer, FAILOVER, seen.pools, 2 * LEFT, anyway=True, cut=LEFT)
         yield from _lead(context, seen)
@@ -153,12 +154,6 @@ def _is_asked(context: NodeContext) -> bool:
     if switch is None or switch.stage is SwitchStage.PREPARING:
         return False
     return context.leader == switch.source
-
-
-def _is_planned(context: NodeContext) -> bool:
-    """Return whether the node that takes writes was asked to, once no transaction was left in the pools."""
-    switch = context.cluster.switchover
-    return switch is not None and switch.stage is SwitchStage.SWITCHING and context.leader == switch.target
 
 
 def _hold(context: NodeContext, seen: Seen, why: str) -> Plan:
