@@ -128,6 +128,14 @@ def test_nobody_is_held_for_longer_than_a_moment() -> None:
     assert stage_after(replace(TRIO, switchover=again), waited=0.6) is HOLDING
 
 
+def test_what_patroni_was_asked_for_goes_on_although_the_record_does_not_say_so_yet() -> None:
+    cluster, late = switching(HOLDING), HOLD_SECONDS + 0.1
+    found = step(cluster, "node-1", reports(cluster), HOSTS, waited=late, now=NOW, asked=True)
+    assert found is not None
+    assert found.cluster.switchover is not None
+    assert found.cluster.switchover.stage is SWITCHING
+
+
 def test_a_switch_is_over_when_another_node_takes_writes_whichever_it_is() -> None:
     for stage in SwitchStage:
         for leader in ("node-2", "node-3"):

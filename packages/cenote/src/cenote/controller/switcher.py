@@ -130,7 +130,14 @@ class Switcher:
         refused = switch.stage is SwitchStage.SWITCHING and leader == switch.source and not switch.in_place
         refused = refused and not await self._ask(cluster, switch)
         step = switches.step(
-            cluster, leader, reports, hosts.alive, waited=waited, now=hosts.now, refused=refused
+            cluster,
+            leader,
+            reports,
+            hosts.alive,
+            waited=waited,
+            now=hosts.now,
+            refused=refused,
+            asked=self._asked.get(cluster.id) == switch.attempt,
         )
         if step is not None and await self._may(cluster, switch, step):
             after = step.cluster.switchover

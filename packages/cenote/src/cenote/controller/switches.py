@@ -43,11 +43,13 @@ def step(
     waited: float,
     now: datetime,
     refused: bool = False,
+    asked: bool = False,
 ) -> Step | None:
     """Return what the record becomes next, None while something is waited for.
 
     ``alive`` are the hosts whose agents answer; ``waited`` are the seconds since the stage began.
-    ``refused``: Patroni has dropped what it was asked for, and the writer is the same.
+    ``refused``: Patroni has dropped what it was asked for, and the writer is the same.  ``asked``: it was
+    asked already, and the record could not be written.
     """
     switch = cluster.switchover
     if switch is None or cluster.deleted_at is not None:
@@ -65,7 +67,7 @@ def step(
         case SwitchStage.PREPARING:
             return _prepared(cluster, switch, reports, waited, now)
         case SwitchStage.HOLDING:
-            if not switch_progress.not_held(cluster, switch, reports, alive):
+            if asked or not switch_progress.not_held(cluster, switch, reports, alive):
                 return _next(cluster, switch, SwitchStage.SWITCHING, "all pools are held", now)
             if waited > HOLD_SECONDS:
                 return _again(cluster, switch, "the pools could not be held together", now)
