@@ -3,7 +3,7 @@
 The environment sets ``KILLS`` of each process, ``CUTS`` of the power, ``CLUSTERS`` of an
 upgrade, a fleet, a drain, a recovery and a spread, ``STARTS`` of an upgrade, ``LOSSES`` of a host,
 ``MOMENTS`` and ``RESTORE_KILLS`` of restores, ``RECOVERIES``, ``GOOD`` backups beside those that are
-corrupted, ``FAILOVERS`` or ``SWITCHES`` of each of the ``SCENARIOS``, and ``SEED``.
+corrupted, ``FAILOVERS`` of each of the ``SCENARIOS``, ``RESTARTS``, and ``SEED``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from faults import (
     power,
     recover,
     restore,
+    rolling,
     spread,
     switch,
     upgrade,
@@ -46,7 +47,7 @@ NAMES = (
     "drills",
     "major_upgrade",
     "failover",
-    "switch",
+    "rolling",
 )
 
 
@@ -91,6 +92,8 @@ def _outcomes(name: str, seed: str) -> list[Outcome]:
         return [fleet.battery(_number("LOSSES", 10), _number("CLUSTERS", 20), seed)]
     if name == "major_upgrade":
         return major_upgrade.battery(_number("KILLS", 20), seed)
+    if name == "rolling":
+        return rolling.batteries(_number("RESTARTS", 4), seed)
     if name == "failover":
         wanted = [one for one in os.environ.get("SCENARIOS", "").split(",") if one]
         return failover.batteries(wanted, _number("FAILOVERS", 5), seed)

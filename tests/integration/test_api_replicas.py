@@ -109,7 +109,7 @@ def test_a_replica_has_pools_trusted_sources_and_settings_of_its_own_and_users_o
         assert stored is not None
         assert stored.value.user("anna") is not None
         [(_, past), *_] = await api.store.past_records(UUID(id))
-        assert past.users == past.databases == ()  # they stand in one record
+        assert (past.users, past.databases) == ((), ())  # they stand in one record
         for method, path, body in (
             ("POST", "users", {"name": "berta"}),
             ("PUT", "users/anna", {"settings": {}}),

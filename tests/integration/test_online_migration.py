@@ -177,6 +177,7 @@ def test_a_source_that_may_not_replicate_is_dumped(site: Site, source: PlainPost
 
 def kill_agent(site: Site) -> None:
     agent = wait_until("there is an agent", 30, lambda: members(site.running).get("agent"))
+    assert agent is not None
     os.kill(agent, signal.SIGKILL)
 
 

@@ -50,6 +50,13 @@ class Trio:
     def configure(self, **settings: Any) -> None:
         self._client.request("PATCH", f"/v2/databases/{self.id}/config", json={"config": settings})
 
+    def resize(self, size: str) -> None:
+        wanted = {"size": size, "num_nodes": len(self.hosts)}
+        self._client.request("PUT", f"/v2/databases/{self.id}/resize", json=wanted)
+
+    def update(self) -> None:
+        self._client.request("PUT", f"/v2/databases/{self.id}/install_update")
+
     def wait_until_healthy(self, seconds: float = HEALTHY_SECONDS) -> None:
         def is_healthy() -> bool:
             found = self.shown()

@@ -21,6 +21,7 @@ from cenote.model.parts import PartName
 from cenote.model.records import Cluster, ClusterStatus, FirewallRule, MajorUpgrade, SourceType
 from cenote.model.status_records import NodeStatus, Standby
 from cenote.rules import node_counts, replicas
+from cenote.security.certificates import Validity
 from cenote.store.encoding import encode
 from cenote.store.keys import Keys
 from cenote.store.tables import Tables
@@ -65,7 +66,8 @@ def seen(**fields: Any) -> NodeStatus:
 def test_a_replica_has_the_users_and_databases_of_its_source_and_none_in_its_own_record() -> None:
     used = replicas.as_used(REPLICA, SOURCE)
     assert (used.users, used.databases, used.pools) == (SOURCE.users, SOURCE.databases, ())
-    assert replicas.as_written(used).users == replicas.as_written(used).databases == ()
+    written = replicas.as_written(used)
+    assert (written.users, written.databases) == ((), ())
     assert replicas.as_written(SOURCE) is SOURCE
     assert used.storage_mib == SOURCE.storage_mib  # which may grow by itself
     assert replicas.as_used(changed(storage_mib=40960), SOURCE).storage_mib == 40960
@@ -190,8 +192,8 @@ def test_a_slot_that_has_lost_wal_has_its_replica_copied_anew_by_another_one() -
 
 
 def test_slots_of_replicas_stand_in_patronis_configuration_so_that_they_outlive_a_failover() -> None:
-    assert patroni.shared({}, [SLOT])["slots"] == {SLOT: {"type": "physical"}}
-    assert "slots" not in patroni.shared({})
+    assert patroni.shared({}, [SLOT], seconds=10, synchronous=True)["slots"] == {SLOT: {"type": "physical"}}
+    assert "slots" not in patroni.shared({}, seconds=10, synchronous=True)
 
 
 def test_a_source_lets_the_hosts_of_its_replicas_replicate_and_no_others() -> None:
@@ -313,7 +315,7 @@ def test_a_promoted_replica_is_created_until_its_server_takes_writes() -> None:
 def test_a_server_that_replicas_follow_needs_a_certificate_that_names_its_host() -> None:
     found = certificate.Seen(
         names=frozenset(CLUSTER.server_names),
-        validity=certificate.Validity(NOW, NOW.replace(year=2027)),
+        validity=Validity(NOW, NOW.replace(year=2027)),
         at=NOW,
         for_nodes=False,
     )

@@ -210,6 +210,7 @@ def test_a_turn_ends_when_its_node_takes_writes_or_is_removed() -> None:
     turn = RestartTurn(node="node-2", since=NOW)
     for cluster, leader in (
         (replace(TRIO, restart_turn=turn), "node-2"),
+        (replace(TRIO, restart_turn=turn, nodes=TRIO.nodes[:1]), "node-1"),
         (replace(TRIO, restart_turn=turn, nodes=(TRIO.nodes[0], TRIO.nodes[2])), "node-1"),
     ):
         found.leader = leader

@@ -17,6 +17,10 @@ _HELD = (
     "sessions of session pools have ended, ten seconds at most, and while PostgreSQL restarts, which takes "
     "about a second. A transaction that is still open after ten seconds is rolled back."
 )
+_HELD_ONCE = (
+    "The nodes are restarted one at a time. Clients of transaction and statement pools stay connected. They "
+    "are held once, for about a second, while another node takes writes. No open transaction is ended."
+)
 _POOLS = "The restart of PgBouncer disconnects the clients of all pools. They can reconnect at once."
 _DISCONNECTED = (
     "Clients of session pools and of the direct port are disconnected, and their open transactions are "
@@ -67,7 +71,8 @@ def consequences(cluster: Any) -> list[str]:
     if has_pooler:
         lines.append(_POOLS)
     if not all(POOLER in line for line in window["description"]):
-        lines += [] if has_pooler else [_HELD]
+        held = _HELD if cluster["num_nodes"] == 1 else _HELD_ONCE
+        lines += [] if has_pooler else [held]
         lines.append(_DISCONNECTED)
     return lines
 

@@ -77,6 +77,8 @@ class Switcher:
         if stored is None or stored.value.deleted_at is not None or not topology.has_standbys(stored.value):
             for known in (self._stages, self._leaderless, self._asked, self._led):
                 known.pop(id, None)
+            if stored is not None and stored.value.deleted_at is None:
+                await self._restart(stored, None, changes)  # what the record says of it ends
             return
         cluster, leader = stored.value, self._store.leader(stored.value)
         if leader is None:
