@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -178,6 +179,20 @@ def test_sizes_names_and_the_state_of_the_source_are_looked_at(apis: Apis) -> No
         await api.call("PUT", f"{own}/resize", 202, json=larger)
         await works(api, id)
         await api.call("PUT", f"{fresh}/resize", 202, json=larger)
+
+    apis.run(scenario)
+
+
+def test_replicas_are_added_while_others_change_the_source(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await sourced(api)
+        names = [f"copy-{number}" for number in range(4)]
+        await asyncio.gather(
+            *(replicated(api, cluster, name=name) for name in names),
+            *(api.call("POST", f"{cluster}/users", 201, json={"name": name}) for name in names),
+        )
+        found = (await api.call("GET", f"{cluster}/replicas", 200))["replicas"]
+        assert {one["name"] for one in found} == set(names)
 
     apis.run(scenario)
 

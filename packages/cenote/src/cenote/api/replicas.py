@@ -216,8 +216,9 @@ async def _written(request: Call, draft: Cluster, wanted: Wanted) -> Stored[Clus
             raise _name_taken() from None
         except Conflict:
             await release(service, draft.id, [chosen.host.id])
-            if not await service.store.confirm_cluster(source.value.id):
-                raise
+            await service.store.confirm_cluster(source.value.id)
+            if request.cluster().revision == source.revision:
+                raise  # it was not for a change of the source
         except BaseException:
             await release(service, draft.id, [chosen.host.id])
             raise

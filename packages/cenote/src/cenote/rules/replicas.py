@@ -20,7 +20,6 @@ from cenote.model.status_records import NodeStatus
 
 MOST = 10  # replicas of a cluster; each takes a sender and a slot of its server
 
-
 AT_SOURCE = "this is done with its source, {name}, whose id is {id}"
 NOT_MOVED = "it is not moved to another host; add another one there, and delete this one then"
 
