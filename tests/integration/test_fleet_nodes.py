@@ -45,6 +45,18 @@ def healthy(client: Client, id: str) -> None:
     wait_until("the cluster is healthy", 60, lambda: get(client, id)["cenote"]["health"] == "healthy")
 
 
+def sizes_of(client: Client, id: str) -> list[float]:
+    [history] = client.databases.get_pool_history(id)["history"]["pools"]
+    return history["size"]
+
+
+def not_counted(client: Client, id: str, host: FleetHost) -> bool:
+    """Return whether the sums are over one pooler, and say that this host's is not in them."""
+    found = client.databases.list_pool_stats(id)
+    named = any(host.name in words for words in found.get("not_counted", ()))
+    return named and [one["poolers"] for one in found["stats"]] == [1]
+
+
 def test_two_nodes_stand_on_two_hosts_and_either_takes_writes(hosts: Fleet) -> None:
     [first, second, _] = hosts.hosts
     with told(hosts), first.client() as client:
@@ -87,7 +99,16 @@ def test_clients_of_a_pool_go_on_when_the_host_of_the_primary_is_lost(hosts: Fle
         kept = {one["host"] for one in nodes(client, id).values()} - {second.name}
         other = first if kept == {first.name} else third
         uri = by(client, id, pool_uri(first, id), other)
-        assert answer_of(uri) == 42
+        for host in (second, other):
+            assert answer_of(by(client, id, uri, host)) == 42
+        stats = client.databases.get_pool_stats(id, "web")
+        assert (stats["stats"]["poolers"], stats.get("not_counted")) == (2, None)
+        assert stats["stats"]["since_start"]["queries"] >= 2, "one on each host"
+        wait_until(
+            "samples of both hosts are added up",
+            60,
+            lambda: 2 * stats["stats"]["size"] in sizes_of(client, id),
+        )
         second.lose()
 
         def writes() -> bool:
@@ -101,5 +122,12 @@ def test_clients_of_a_pool_go_on_when_the_host_of_the_primary_is_lost(hosts: Fle
         wait_until("the pool of the other host takes writes", 60, writes)
         wait_until("it says so", 30, lambda: nodes(client, id)[primary(client, id)]["host"] == other.name)
         assert get(client, id)["cenote"]["health"] in ("degraded", "unknown")
+        wait_until("its pooler is named as not counted", 30, lambda: not_counted(client, id, second))
+        advice = client.databases.list_pool_advice(id)
+        assert any(second.name in words for words in advice.get("not_counted", ()))
+        assert f"Not counted: {second.name}" in other.run("pool", "stats", "loses-host").stderr
+        logs = other.run("cluster", "logs", "loses-host")
+        assert logs.returncode == 0
+        assert "cannot be read" in logs.stderr
         second.start()
         healthy(client, id)
