@@ -189,7 +189,7 @@ def test_the_console_shows_nodes_and_replicas_and_changes_them(
     assert "a cluster's name consists of lowercase letters" in refused.text
     added = somebody.send(refused, "Add replica", name="seen", region="ams3")
     assert "Read replica seen is being made." in added.text
-    replica = client.databases.get_replica(pair["id"], "seen")["replica"]
+    replica: Any = client.databases.get_replica(pair["id"], "seen")["replica"]
     client.databases.wait_until_online(replica["id"], timeout=SECONDS)
     shown = somebody.open(f"{base_of(pair)}/nodes")
     assert "ams3" in shown.text
