@@ -125,3 +125,53 @@ def test_what_was_not_sure_yet_when_something_was_lost_is_not_taken_for_delivere
             await server.wait_closed()
 
     apis.run(scenario)
+
+
+def test_the_log_of_a_pooler_that_another_node_takes_over_goes_on_where_it_was(
+    apis: Apis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SyslogDestination, "confirmation_delay", 0)
+
+    async def scenario(api: Api) -> None:
+        stored = api.store.cluster(UUID((await api.add_cluster()).rpartition("/")[2]))
+        assert stored is not None
+        peer = Peer()
+        server = await asyncio.start_server(peer.accept, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        given = {"server": "127.0.0.1", "port": port, "tls": False, "format": "rfc5424"}
+        config = sinks.encode(sinks.parse_config(SinkType.RSYSLOG, given, LOOPBACK))
+        sealed = api.rings.host.seal(config)
+        sink = LogSink(id=uuid4(), name="logs", type=SinkType.RSYSLOG, sealed_config=sealed)
+        executor = Executor(Layout(tmp_path), Account("nobody"), {}, api.hosts["here"].request_certificate)
+        for name in (FIRST_NODE, "node-2"):
+            paths = executor.layout.node(stored.value.id, name)
+            paths.cluster.root.mkdir(parents=True, exist_ok=True)
+            paths.sink(sink.id).write_bytes(positions.encode(Positions(places={})))
+        pooler = paths.log(LogSource.PGBOUNCER)
+        policy = OutboundPolicy(LOOPBACK)
+        shared = (api.hosts["here"], executor, api.rings.host, policy, policy.timing, stored.value, sink)
+        first = SinkTask(*shared, None, "db-1")
+        only_server = SinkTask(*shared, None, "db-1", "node-2", (LogSource.POSTGRES,))
+        later: SinkTask | None = None
+        try:
+            say(pooler, "the first line")
+            say(paths.log(LogSource.POSTGRES), "of the standby")
+            await until(lambda: b"the first line" in peer.got and b"of the standby" in peer.got)
+            await until(lambda: first.position(LogSource.PGBOUNCER).at == pooler.stat().st_size)
+            assert peer.got.count(b"the first line") == 1, "the other node sends its server's log alone"
+            first.end()
+            only_server.end()
+            later = SinkTask(*shared, only_server, "db-1", "node-2", tuple(LogSource), first)
+            say(pooler, "the second line")
+            await until(lambda: b"the second line" in peer.got)
+            assert peer.got.count(b"the first line") == 1
+            assert b'node="node-2"' in peer.got[peer.got.index(b"the second line") - 200 :]
+        finally:
+            for task in filter(None, (first, only_server, later)):
+                task.end()
+                await task.ended()
+            peer.drop()
+            server.close()
+            await server.wait_closed()
+
+    apis.run(scenario)
