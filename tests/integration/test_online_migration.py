@@ -17,7 +17,7 @@ from tests.support import pgbench, upgrading
 from tests.support.importing import checksums, reading_all, rows, uri_of
 from tests.support.migrating import Migration, log_size, login, state, written
 from tests.support.plain_postgres import PlainPostgres, plain_postgres
-from tests.support.service import answer_of
+from tests.support.service import answer_of, online_cluster
 from tests.support.service_processes import members
 from tests.support.upgrading import Site
 from tests.support.waiting import wait_until
@@ -50,7 +50,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def source() -> Iterator[PlainPostgres]:
-    with plain_postgres(log_statement="all", log_replication_commands="on") as started:
+    with plain_postgres(log_statement="all", log_line_prefix="%a|%m ") as started:
         started.run("CREATE DATABASE nasty")
         started.run('ALTER DATABASE nasty SET search_path = public, "we""ird schema"')
         started.run(NASTY, "nasty")
@@ -88,7 +88,7 @@ def test_databases_follow_under_load_and_arrive_with_all_that_is_in_them(
 
     bank = uri_of(cluster, "bank")
     assert checksums(bank) == checksums(source.uri("bank"))
-    assert answer_of(bank, "SELECT count(*) FROM pgbench_history") == bench.done
+    assert answer_of(bank, "SELECT count(*) FROM pgbench_history") >= bench.done > 0
     nasty = source.uri("nasty")
     with reading_all(cluster, "app"):
         there = checksums(uri_of(cluster, "nasty"))
@@ -115,13 +115,13 @@ def test_databases_follow_under_load_and_arrive_with_all_that_is_in_them(
     assert rows(bank, left) == []
 
     assert state(source, ("nasty", "bank")) == before
-    found = [one for one in written(source, logged) if "pgbench" not in one and "watched" not in one]
-    assert [one for one in found if "keyless" not in one] == []
+    assert "CREATE PUBLICATION" in (source.folder / "source.log").read_text()
+    assert written(source, logged) == []
     site.client.request("DELETE", f"/v2/databases/{cluster['id']}")
 
 
 def test_one_that_is_given_up_leaves_neither_side_anything(site: Site, source: PlainPostgres) -> None:
-    cluster = site.made("given-up", version=site.newer)
+    cluster = online_cluster(site.client, "given-up", version=site.newer)
     uri = cluster["connection"]["uri"]
     migration = Migration(site.client, cluster["id"])
     source.run("DROP EXTENSION IF EXISTS postgres_fdw CASCADE", "nasty")
@@ -160,7 +160,7 @@ def test_a_source_that_may_not_replicate_is_dumped(site: Site, source: PlainPost
     migration = Migration(site.client, cluster["id"])
     with pytest.raises(InvalidError, match="password authentication failed"):
         migration.start(source, user="reader", password="wrong")
-    with pytest.raises(InvalidError, match="does not support SSL: disable_ssl"):
+    with pytest.raises(InvalidError, match=r"does not support SSL.*: disable_ssl"):
         migration.start(source, user="reader", password="reads", disable_ssl=False)
     begun = migration.start(source, user="reader", password="reads", ignore_dbs=["nasty", "nope"])
     assert begun["cenote"]["method"] == "dump"

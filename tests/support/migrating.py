@@ -89,11 +89,14 @@ def state(source: PlainPostgres, databases: Iterable[str]) -> list[Any]:
 
 
 def written(source: PlainPostgres, since: int) -> list[str]:
-    """Return the statements in a source's log, after so many bytes, that a migration may not run there."""
+    """Return the statements of ours in a source's log, after so many bytes, that may not be run there.
+
+    Each line begins with the name of the application.
+    """
     time.sleep(0.2)
     text = (source.folder / "source.log").read_bytes()[since:].decode()
     found = re.findall(
-        r"(?m)^.*? LOG:  (?:statement|execute [^:]*|received replication command): (.*(?:\n\t.*)*)", text
+        r"(?m)^(?:cenote|online_)[^|]*\|.*? LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)", text
     )
     return [one for one in found if not _HARMLESS.match(one) and not _OURS.match(one)]
 

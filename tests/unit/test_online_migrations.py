@@ -1,0 +1,239 @@
+"""What the rules of online migrations refuse, and how one ends."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from msgspec.structs import replace
+
+from cenote.errors import Busy, Conflict, Invalid, NotFound
+from cenote.model.migrations import (
+    Method,
+    MigrationReport,
+    MigrationSource,
+    MigrationStatus,
+    OnlineMigration,
+    Wish,
+)
+from cenote.model.records import ClusterStatus
+from cenote.model.status_records import NodeStatus
+from cenote.rules import migration_checks, online_migrations
+from cenote.rules.migration_checks import SourceDatabase, SourceServer, SourceTable, TargetServer
+from tests.support.etcd import bare_cluster
+
+CLUSTER = bare_cluster("one", 10_000)
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+MIGRATION = OnlineMigration(
+    id=uuid4(),
+    source=MigrationSource(host="old", port=5432, dbname="postgres", username="u", sealed_password="s"),
+    asked_at=AT,
+    databases=("shop",),
+)
+MIGRATING = replace(CLUSTER, online_migration=MIGRATION)
+
+
+def seen(**fields: Any) -> NodeStatus:
+    return NodeStatus(reached=1, at=AT, migration=MigrationReport(id=MIGRATION.id, **fields))
+
+
+# -- The source
+
+
+@pytest.mark.parametrize("host", ["/run/postgresql", "@abstract", "a,b", "", "a b", "-x", "x" * 300, "a\n"])
+def test_a_host_is_never_a_socket_or_a_list(host: str) -> None:
+    with pytest.raises(Invalid, match=r"source\.host"):
+        online_migrations.check_source(host, 5432, "d", "u", "p")
+
+
+@pytest.mark.parametrize("host", ["db.example.com", "192.0.2.1", "2001:db8::1", "db_1"])
+def test_names_and_addresses_are_hosts(host: str) -> None:
+    online_migrations.check_source(host, 5432, "d", "u", "p")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"port": 0}, "port"),
+        ({"dbname": "a\0"}, "dbname"),
+        ({"username": ""}, "username"),
+        ({"password": "\0"}, "password"),
+    ],
+)
+def test_what_libpq_would_misread_is_refused(change: dict[str, Any], named: str) -> None:
+    given = {"host": "h", "port": 5432, "dbname": "d", "username": "u", "password": "p"} | change
+    with pytest.raises(Invalid, match=rf"source\.{named}"):
+        online_migrations.check_source(**given)
+
+
+# -- The checks
+
+TABLE = SourceTable("public", "goods")
+DATABASE = SourceDatabase("shop", tables=(TABLE,), extensions=frozenset({"hstore"}))
+SOURCE = SourceServer(version=150_000, user="u", databases=(DATABASE,))
+TARGET = TargetServer(version=150_000, extensions=frozenset({"hstore"}))
+
+
+def judged(source: SourceServer = SOURCE, target: TargetServer = TARGET, **options: Any) -> Any:
+    return migration_checks.judge(
+        source, target, options.get("ignored", ()), full_identity=options.get("full_identity", False)
+    )
+
+
+def with_database(**fields: Any) -> SourceServer:
+    return SourceServer(
+        **fields_of(SOURCE) | {"databases": (SourceDatabase(**fields_of(DATABASE) | fields),)}
+    )
+
+
+def fields_of(one: Any) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in one.__slots__}
+
+
+def test_nothing_is_in_the_way_of_what_can_be_migrated() -> None:
+    verdict = judged()
+    assert (verdict.problems, verdict.warnings) == ((), ())
+    assert (verdict.method, verdict.databases) == (Method.LOGICAL, ("shop",))
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"version": 160_000}, "the source is PostgreSQL 16, and the cluster 15"),
+        ({"version": 110_000}, "12 is the oldest"),
+        ({"in_recovery": True}, "name its primary"),
+        ({"pooler": True}, "the direct port"),
+        ({"free_slots": 1}, "1 free replication slots, and 2 are needed"),
+        ({"free_senders": 0}, "raise max_wal_senders"),
+        ({"databases": ()}, "no database to migrate"),
+    ],
+)
+def test_what_is_in_the_way_on_the_source_is_named(source: dict[str, Any], words: str) -> None:
+    assert words in "; ".join(judged(SourceServer(**fields_of(SOURCE) | source)).problems)
+
+
+@pytest.mark.parametrize(
+    ("database", "words"),
+    [
+        ({"name": "postgres"}, "the cluster keeps its own: add it to ignore_dbs"),
+        ({"name": "a b"}, "is not possible here"),
+        ({"open": False}, "does not take connections"),
+        ({"extensions": frozenset({"postgis"})}, "does not offer postgis, which database shop has"),
+        ({"tables": (SourceTable("public", "x", readable=False),)}, "cannot read public.x of database shop"),
+        ({"tables": (SourceTable("public", "x", hidden=True),)}, "row-level security hides rows of public.x"),
+    ],
+)
+def test_what_is_in_the_way_in_a_database_is_named(database: dict[str, Any], words: str) -> None:
+    source = with_database(**database)
+    assert words in "; ".join(judged(source).problems)
+    assert "no database to migrate" in judged(source, ignored=[source.databases[0].name]).problems[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ({"contents": {"shop": ("table public.x",)}}, "is not empty: it has table public.x"),
+        ({"workers": 1}, "max_logical_replication_workers is 1, and 2 are needed"),
+        ({"free_mib": -1}, "MiB left"),
+    ],
+)
+def test_what_is_in_the_way_on_the_cluster_is_named(target: dict[str, Any], words: str) -> None:
+    found = judged(target=TargetServer(**fields_of(TARGET) | target))
+    assert words in "; ".join(found.problems)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"wal_level": "replica"}, "set wal_level = logical"),
+        ({"wal_level": "replica", "is_rds": True}, "set rds.logical_replication = 1"),
+        ({"can_replicate": False, "is_rds": True}, "GRANT rds_replication TO u"),
+        (
+            {"databases": (SourceDatabase("shop", tables=(SourceTable("a", "b", owned=False),)),)},
+            "does not own a.b",
+        ),
+    ],
+)
+def test_a_source_that_cannot_replicate_is_dumped(source: dict[str, Any], words: str) -> None:
+    found = judged(SourceServer(**fields_of(SOURCE) | source))
+    assert (found.method, found.problems) == (Method.DUMP, ())
+    assert words in found.warnings[-1]
+
+
+def test_tables_without_a_key_follow_only_by_choice() -> None:
+    keyless = SourceTable("public", "log", keyed=False)
+    unlogged = SourceTable("public", "cache", unlogged=True)
+    database = SourceDatabase("shop", tables=(TABLE, keyless, unlogged))
+    assert migration_checks.published(database, full_identity=False) == (TABLE,)
+    assert migration_checks.published(database, full_identity=True) == (TABLE, keyless)
+    assert migration_checks.copied_late(database, full_identity=True) == (unlogged,)
+    words = " ".join(judged(with_database(tables=database.tables, large_objects=2)).warnings)
+    assert "without a primary key are copied at the end, and not before: public.log" in words
+    assert "Unlogged tables are copied at the end: public.cache" in words
+    assert "The 2 large objects" in words
+
+
+def test_databases_of_providers_are_passed_over() -> None:
+    found = judged(
+        SourceServer(**fields_of(SOURCE) | {"databases": (DATABASE, SourceDatabase("rdsadmin", open=False))})
+    )
+    assert (found.problems, found.databases) == ((), ("shop",))
+
+
+# -- What else may go on
+
+
+def test_only_one_goes_on_at_a_time() -> None:
+    with pytest.raises(Conflict):
+        online_migrations.check(MIGRATING, seen(), ClusterStatus.ONLINE)
+    online_migrations.check(CLUSTER, seen(), ClusterStatus.ONLINE)
+    with pytest.raises(Busy, match="cluster is creating"):
+        online_migrations.check(CLUSTER, None, ClusterStatus.CREATING)
+    with pytest.raises(Busy, match="finish it or stop it"):
+        online_migrations.check_none(MIGRATING)
+
+
+# -- The end
+
+
+def test_it_can_be_finished_once_it_is_syncing() -> None:
+    id = str(MIGRATION.id)
+    with pytest.raises(Busy, match="not complete"):
+        online_migrations.wished(MIGRATING, id, Wish.FINISH, seen(), AT)
+    with pytest.raises(NotFound):
+        online_migrations.wished(MIGRATING, str(uuid4()), Wish.STOP, seen(), AT)
+    syncing = seen(status=MigrationStatus.SYNCING)
+    finishing = online_migrations.wished(MIGRATING, id.upper(), Wish.FINISH, syncing, AT)
+    assert finishing.online_migration == replace(MIGRATION, wish=Wish.FINISH, wished_at=AT)
+    assert online_migrations.wished(finishing, id, Wish.STOP, syncing, AT) is finishing
+    cancelled = online_migrations.wished(finishing, id, Wish.CANCEL, syncing, AT)
+    assert cancelled.online_migration is not None
+    assert cancelled.online_migration.wish is Wish.CANCEL
+
+
+def test_databases_are_opened_before_it_is_done_and_the_password_goes() -> None:
+    assert online_migrations.closed_databases(MIGRATING) == ("shop",)
+    assert online_migrations.ended(MIGRATING, {"node-1": seen()}) is MIGRATING
+    opened = online_migrations.ended(MIGRATING, {"node-1": seen(ready=True)})
+    assert online_migrations.closed_databases(opened) == ()
+    assert online_migrations.active(opened) is not None
+    assert online_migrations.note_of_end(opened) is None
+    done = online_migrations.ended(opened, {"node-1": seen(ready=True, status=MigrationStatus.DONE)})
+    assert online_migrations.active(done) is None
+    assert done.online_migration is not None
+    assert done.online_migration.source.sealed_password == ""
+    note = online_migrations.note_of_end(done)
+    assert note is not None
+    assert note.what == "online migration from old is done"
+    with pytest.raises(Invalid, match="it is done"):
+        online_migrations.wished(done, str(MIGRATION.id), Wish.FINISH, seen(), AT)
+    assert online_migrations.wished(done, str(MIGRATION.id), Wish.STOP, seen(), AT) is done
+    assert online_migrations.report(done.online_migration, None).status is MigrationStatus.DONE
+
+
+def test_the_report_of_another_migration_says_nothing() -> None:
+    other = NodeStatus(reached=1, at=AT, migration=MigrationReport(id=uuid4(), status=MigrationStatus.DONE))
+    assert online_migrations.ended(MIGRATING, {"node-1": other}) is MIGRATING
+    assert online_migrations.report(MIGRATION, other).status is MigrationStatus.RUNNING
