@@ -76,7 +76,9 @@ def test_everything_comes_along_and_pools_wait(site: Site) -> None:
     pool = added_pool(site.client, id, "pool")
     app = site.client.request("POST", f"/v2/databases/{id}/users", json={"name": "app"})["user"]
     site.client.request("POST", f"/v2/databases/{id}/dbs", json={"name": "second"})
-    run(uri, *OWNED)
+    run(uri, *OWNED, 'CREATE INDEX ON goods (label COLLATE "de-x-icu")')
+    library = "SELECT pg_collation_actual_version('\"de-x-icu\"'::regcollation)"
+    former = answer_of(uri, library)
     pgbench.initialize(uri)
     before = answer_of(uri, CHECKSUM)
 
@@ -105,6 +107,8 @@ def test_everything_comes_along_and_pools_wait(site: Site) -> None:
     print(ends)
     assert len(ends) == 1
     assert f"from PostgreSQL {site.older} to {site.newer}" in ends[0]
+    told = f'"de-x-icu" of database defaultdb (was {former})' in ends[0]
+    assert told == (answer_of(uri, library) != former)
     assert site.remains(id) == []
 
 

@@ -27,7 +27,8 @@ from cenote.model.changes import (
     WriteFile,
 )
 from cenote.model.records import MajorUpgrade
-from cenote.model.upgrade_state import UpgradeStage, UpgradeState, decode
+from cenote.model.status_records import UpgradeReport
+from cenote.model.upgrade_state import IndexCollation, UpgradeStage, UpgradeState, decode
 from tests.support.wanted import CLUSTER, MOMENT, NOW, SITE, WANTED, kinds
 
 BINARIES = {"15": Path("/usr/lib/postgresql/15/bin"), "17": Path("/usr/lib/postgresql/17/bin")}
@@ -210,3 +211,17 @@ def test_no_data_are_touched_without_a_mark_unless_their_version_is_wanted() -> 
 )
 def test_file_that_pg_upgrade_names_is_below_its_data(said: str, found: str | None) -> None:
     assert major_upgrade.file_named(said, Path("/d")) == (None if found is None else Path(found))
+
+
+def test_collations_whose_library_has_another_version_are_told() -> None:
+    same, former = (
+        IndexCollation(database="orders", name=name, version="153.120") for name in ("same", "former")
+    )
+    begun = state(UpgradeStage.STARTING, collations=(same, former))
+    newer = msgspec.structs.replace(former, version="153.128")
+    after = noted(planned(replace(NEW, state=begun, collations=(same, newer))))
+    assert after.stage is UpgradeStage.STATISTICS
+    assert after.sorts_anew == (former,)
+    report = major_upgrade.report(AFTER, replace(NEW, state=after))["major_upgrade"]
+    assert isinstance(report, UpgradeReport)
+    assert report.to_reindex == ("former of database orders (was 153.120)",)

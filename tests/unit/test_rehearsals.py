@@ -80,6 +80,12 @@ def test_result_says_how_long_clients_will_wait_and_what_was_found() -> None:
     bad = rehearsals.ended(SOURCE, UPGRADED, seen(found, major_upgrade=DONE), later).rehearsal
     assert bad is not None
     assert rehearsals.in_words(bad).endswith("; found: pg_amcheck: a broken index")
+    sorting = seen(AFTER, major_upgrade=replace(DONE, to_reindex=("de of database shop (was 1)",)))
+    sorts = rehearsals.ended(SOURCE, UPGRADED, sorting, later).rehearsal
+    assert sorts is not None
+    assert sorts.findings == (
+        "indexes by these collations have to be built anew: de of database shop (was 1)",
+    )
     refused = seen(BEFORE, major_upgrade=UpgradeReport(asked_at=NOW, refused="no room"))
     failed = rehearsals.ended(SOURCE, FORK, refused, later).rehearsal
     assert failed is not None

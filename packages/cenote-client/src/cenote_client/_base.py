@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_ENDPOINT = "https://api.digitalocean.com"
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 USER_AGENT = f"cenote-client/{VERSION}"
 UNSENDABLE = "the request cannot be sent: a header or the URL contains a character that HTTP does not allow"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

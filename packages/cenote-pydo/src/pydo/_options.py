@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cenote_client.types import Call
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 FOR_OTHER_GROUPS = frozenset(
     {"inference_endpoint", "agent_endpoint", "agents_endpoint", "gateway_endpoint", "gateway_provider"}
 )

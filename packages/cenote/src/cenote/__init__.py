@@ -1,3 +1,3 @@
 """Cenote: managed PostgreSQL on your own machines."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -60,6 +60,7 @@ class UpgradeReport(Record, frozen=True, kw_only=True):
     ``stage`` is that of the upgrade of this node's data, "" before; of one of several nodes that rests
     meanwhile ``resting``, as soon as its server has ended.  ``checked``: nothing is in the way, and the
     server can be stopped.  ``system`` is the system identifier of the node's data, "" without any.
+    ``to_reindex`` are collations by whose indexes the new server sorts otherwise, in words.
     """
 
     asked_at: datetime
@@ -69,6 +70,7 @@ class UpgradeReport(Record, frozen=True, kw_only=True):
     stage: str = ""
     checked: bool = False
     system: str = ""
+    to_reindex: tuple[str, ...] = ()
 
 
 class RehearsalReport(Record, frozen=True, kw_only=True):

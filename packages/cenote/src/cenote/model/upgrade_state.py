@@ -30,6 +30,14 @@ class UpgradeStage(StrEnum):
     REFUSED = "refused"
 
 
+class IndexCollation(msgspec.Struct, frozen=True, kw_only=True):
+    """A collation by which an index of a database sorts, and the version of its library."""
+
+    database: str
+    name: str
+    version: str
+
+
 class UpgradeState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``asked_at`` tells which upgrade it is of.
 
@@ -38,6 +46,9 @@ class UpgradeState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     ``stopped_at`` is when the former server was stopped, in seconds since the boot ``boot``, and ``held_ms``
     for how long no server took queries.  ``first_end`` is where the WAL of the new data ended before their
     first start, in bytes.  ``refused`` is why the upgrade is not made, in words.
+
+    ``collations`` are those of indexes on the former server, ``sorts_anew`` those of them that have another
+    version on the new one.
     """
 
     asked_at: datetime
@@ -53,6 +64,8 @@ class UpgradeState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     ledger: tuple[tuple[str, str], ...] = ()
     databases: tuple[str, ...] = ()
     has_statements: bool = False
+    collations: tuple[IndexCollation, ...] = ()
+    sorts_anew: tuple[IndexCollation, ...] = ()
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)

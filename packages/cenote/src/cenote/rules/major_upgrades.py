@@ -115,4 +115,7 @@ def note_of_end(cluster: Cluster, reports: Mapping[str, NodeStatus], given_up: s
     else:
         held = f", with {upgrade.held_ms / 1000:.1f} s without a server" if upgrade.held_ms else ""
         what = f"was upgraded from PostgreSQL {cluster.major_upgrade.source} to {cluster.version}{held}"
+        if upgrade.to_reindex:
+            names = ", ".join(upgrade.to_reindex)
+            what += f"; these collations may sort otherwise now: {names}. REINDEX the indexes that use them"
     return Note(what=what, type=EventType.CLUSTER_UPDATE)

@@ -77,12 +77,16 @@ def ended(cluster: Cluster, fork: Cluster | None, report: NodeStatus | None, now
     failure = "" if upgrade is None else upgrade.refused
     if fork is None:
         failure = "its fork was deleted before it had ended"
+    findings = () if seen is None or failure else seen.findings[:_MOST_FINDINGS]
+    if upgrade is not None and upgrade.to_reindex and not failure:
+        names = ", ".join(upgrade.to_reindex)
+        findings = (f"indexes by these collations have to be built anew: {names}", *findings)
     result = replace(
         rehearsal,
         ended_at=now,
         held_ms=0 if upgrade is None or failure else upgrade.held_ms,
         failure=failure,
-        findings=() if seen is None or failure else seen.findings[:_MOST_FINDINGS],
+        findings=findings,
     )
     return replace(cluster, rehearsal=result)
 

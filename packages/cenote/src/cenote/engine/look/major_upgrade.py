@@ -18,7 +18,7 @@ from cenote.host.sql import Session
 from cenote.model import upgrade_state
 from cenote.model.changes import Program
 from cenote.model.records import PoolMode
-from cenote.model.upgrade_state import UpgradeStage
+from cenote.model.upgrade_state import IndexCollation, UpgradeStage
 
 _TEMPLATE_OPEN = "SELECT datallowconn FROM pg_database WHERE datname = 'template1'"
 _DATABASES = "SELECT datname FROM pg_database WHERE datname NOT IN ('template0', 'template1') ORDER BY 1"
@@ -27,6 +27,12 @@ _OUTDATED = f"""
 SELECT extname FROM pg_extension JOIN pg_available_extensions ON name = extname
 WHERE extversion <> default_version AND extname <> '{system_objects.STATEMENTS}' ORDER BY 1
 """  # noqa: S608 - a constant of ours
+# What is compared is the version of the library, since that which a collation was made with is carried over.
+_COLLATIONS = """
+SELECT DISTINCT quote_ident(collname), pg_collation_actual_version(pg_collation.oid)
+FROM pg_index CROSS JOIN unnest(indcollation) AS used JOIN pg_collation ON pg_collation.oid = used
+WHERE indexrelid >= 16384 AND collprovider <> 'd' ORDER BY 1
+"""
 _BEFORE = (None, UpgradeStage.AGAIN)
 
 
@@ -61,7 +67,9 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
     if ready and is_old and stage in _BEFORE:
         seen["hindrances"] = await upgrade_checks.hindrances(context, session, context.cluster.version)
     if ready and stage is UpgradeStage.STARTING and not is_old:
-        seen["outdated"] = await _outdated(session, () if state is None else state.databases)
+        databases = () if state is None else state.databases
+        seen["outdated"] = await _outdated(session, databases)
+        seen["collations"] = await _collations(session, databases)
     is_one = mark is not None and not mark.node
     if is_old and is_one and stage in (UpgradeStage.CHECKING, UpgradeStage.RUNNING):
         pools = await pools_of(inspector, context, session)
@@ -97,11 +105,22 @@ def _program(context: NodeContext, stage: UpgradeStage | None) -> Program | None
 
 async def _facts(session: Session) -> Facts:
     ledger = await session.rows(SUPERUSER, "SELECT kind, name FROM cenote.made ORDER BY 1, 2")
-    databases = await session.rows(SUPERUSER, _DATABASES)
+    databases = tuple(name for (name,) in await session.rows(SUPERUSER, _DATABASES))
     return Facts(
-        tuple(name for (name,) in databases),
+        databases,
         tuple((kind, name) for kind, name in ledger),
         await statements_version(session),
+        await _collations(session, databases),
+    )
+
+
+async def _collations(session: Session, databases: tuple[str, ...]) -> tuple[IndexCollation, ...]:
+    found = {database: await session.rows(database, _COLLATIONS) for database in databases}
+    return tuple(
+        IndexCollation(database=database, name=name, version=version)
+        for database, rows in found.items()
+        for name, version in rows
+        if version is not None
     )
 
 

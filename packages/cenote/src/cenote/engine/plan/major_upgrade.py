@@ -47,7 +47,7 @@ from cenote.model.paths import PG_UPGRADE, VACUUMDB
 from cenote.model.pauses import LEASE, MOVE, Moment, Pause
 from cenote.model.records import MajorUpgrade, UpgradeStep
 from cenote.model.status_records import UpgradeReport
-from cenote.model.upgrade_state import UpgradeStage, UpgradeState
+from cenote.model.upgrade_state import IndexCollation, UpgradeStage, UpgradeState
 
 PATIENCE = 10.0  # seconds in which pooled transactions have to end; the others end with the server
 MOST_TRIES = 3  # of an upgrade that is interrupted, and of the new server's start
@@ -62,11 +62,13 @@ _CHECKPOINT = (SQL("SET statement_timeout = 0"), SQL("CHECKPOINT"), SQL("RESET s
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the former server has: databases, the ledger, and the version of our extension, "" without it."""
+    """What the former server has: databases, the ledger, and the version of our extension, "" without it;
+    and the collations by which indexes sort."""
 
     databases: tuple[str, ...] = ()
     ledger: tuple[tuple[str, str], ...] = ()
     statements: str = ""
+    collations: tuple[IndexCollation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Seen:
     looked for before an upgrade.  ``outdated`` are the extensions of each database that have a newer version.
     ``left``: files of an upgrade are there; ``checked``: the folders of a check whose process was killed.
     ``template_open``: template1 takes connections.  ``system`` is the system identifier of the data.  Of
+    ``collations`` are those by which indexes of the new server sort, with the versions of its libraries.  Of
     several nodes no ``pools`` are seen, since those of all hosts are held by ``routing.py``.
     """
 
@@ -106,6 +109,7 @@ class Seen:
     clones: bool = False
     log: str = ""
     system: str = ""
+    collations: tuple[IndexCollation, ...] = ()
 
 
 def state_of(context: NodeContext, seen: Seen) -> UpgradeState | None:
@@ -175,8 +179,13 @@ def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
             stage="" if state is None else state.stage,
             checked=is_checked(seen, state),
             system=seen.system,
+            to_reindex=() if state is None else tuple(map(_anew_in_words, state.sorts_anew)),
         )
     return found
+
+
+def _anew_in_words(one: IndexCollation) -> str:
+    return f"{one.name} of database {one.database} (was {one.version})"
 
 
 def event_of(change: Change) -> Note | None:
@@ -242,6 +251,7 @@ def _stop(context: NodeContext, seen: Seen, state: UpgradeState) -> Plan:
         ledger=facts.ledger,
         databases=facts.databases,
         has_statements=bool(facts.statements),
+        collations=facts.collations,
     )
     yield Sql(SUPERUSER, "writing a checkpoint", _CHECKPOINT, atomic=False)
     pools = tuple(name for name in seen.pools if name not in seen.sessions)
@@ -324,7 +334,9 @@ def _set_going(context: NodeContext, seen: Seen, state: UpgradeState) -> Plan:
         for name in names:
             yield Sql(database, f"updating extension {name}", (_update(name),))
     held = seen.at.seconds - state.stopped_at if state.boot == seen.at.boot else 0.0
-    yield _note(context, replace(state, stage=UpgradeStage.STATISTICS, held_ms=round(held * 1000)))
+    anew = tuple(one for one in state.collations if one not in seen.collations)
+    after = replace(state, stage=UpgradeStage.STATISTICS, held_ms=round(held * 1000), sorts_anew=anew)
+    yield _note(context, after)
     program = statistics_program(context)
     yield Remove(program.log)
     yield Start(program, "statistics")
