@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from cenote.model.status_records import NodeStatus, Standby
+from cenote.model.status_records import NodeStatus, PendingRestart, Standby
 from cenote.store import etcd_messages
 from tests.support.api import HOST, Api, Apis
 
@@ -91,6 +91,38 @@ def test_what_no_hosts_can_take_is_refused_in_words(apis: Apis) -> None:
         await api.refusal("POST", "/v2/databases", 422, json=body | {"num_nodes": 4})
         options = (await api.call("GET", "/v2/databases/options", 200))["options"]["pg"]
         assert [layout["num_nodes"] for layout in options["layouts"]] == [1, 2, 3]
+
+    apis.run(scenario, hosts=(A, B))
+
+
+def test_what_waits_for_a_restart_is_told_of_each_node(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        path = await api.add_cluster(num_nodes=2)
+        await works(api, path)
+        id = id_of(path)
+        known = dict(api.store.reports(id))
+        stored = api.store.cluster(id)
+        assert stored is not None
+        [primary, standby] = stored.value.nodes
+        due = PendingRestart(settings=("max_connections",), grows=("max_connections",))
+        waits = {"max_connections": "now", "listen_addresses": "window"}
+        for node in (primary, standby):
+            seen = replace(known[node.name], restart=due, not_in_force=waits, outdated=("PostgreSQL",))
+            await api.hosts[node.host].report(id, node.name, seen)
+
+        def both() -> bool | None:
+            return all(one.restart for one in api.store.reports(id).values()) or None
+
+        assert await api.store.wait(both, 10)
+        found = await shown(api, path)
+        now, window, progress = found["cenote"]["not_in_force"]
+        assert now == "max_connections changes with a restart at once (node-1, node-2)"
+        assert window.endswith("in the maintenance window (node-1, node-2)")
+        assert progress.startswith("nodes are restarted one at a time: ")
+        assert found["maintenance_window"]["description"] == [
+            "Restart PostgreSQL with the program that is installed now",
+            "Restart PostgreSQL for listen_addresses",
+        ]
 
     apis.run(scenario, hosts=(A, B))
 

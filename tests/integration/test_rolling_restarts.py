@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -9,10 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, LiteralString
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 
-from cenote.host import processes, programs
+from cenote.errors import CenoteError
+from cenote.host import patroni_rest, processes, programs
+from cenote.model.changes import RestartByPatroni
+from cenote.model.paths import Layout
 from cenote.model.topology import SHARED
 from cenote_client import Client
 from tests.integration.test_ha_service import SECONDS, node, several, writing
@@ -133,6 +138,9 @@ def test_settings_a_size_and_an_update_come_into_force_on_all_nodes_and_no_query
         )
         in_force(client, id)
         ledger.goes_on()
+        refused = patroni_refuses(running, get(client, id))
+        assert "restart conditions are not satisfied" in refused
+        ledger.goes_on()
     assert not ledger.failed, ledger.failed
     ledger.check(uri)
     events = client.databases.list_events_logs(id)["events"]
@@ -141,3 +149,22 @@ def test_settings_a_size_and_an_update_come_into_force_on_all_nodes_and_no_query
 
 def server(running: Service, cluster: Any, number: int) -> Any:
     return processes.find(node(running, cluster, number).server(Path()))
+
+
+def patroni_refuses(running: Service, cluster: Any) -> str:
+    """Return what is said when a node that stands by is to be restarted as one that takes writes."""
+    [number, *_] = [
+        int(one["name"].rpartition("-")[2]) for one in cluster["cenote"]["nodes"] if one["role"] == "standby"
+    ]
+    paths = Layout(running.data_dir).cluster(UUID(cluster["id"]))
+    wish = RestartByPatroni(
+        node(running, cluster, number).failover_agent(Path()),
+        "127.0.0.1",
+        paths.certificate,
+        writes=True,
+        node=f"node-{number}",
+        why="a test",
+    )
+    with pytest.raises(CenoteError) as refusal:
+        asyncio.run(patroni_rest.restart(wish))
+    return str(refusal.value)

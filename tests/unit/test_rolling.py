@@ -151,10 +151,18 @@ def test_standbys_are_restarted_one_by_one_before_the_writer_gives_up_to_one_of_
 
 
 def test_a_writer_that_is_to_have_less_is_restarted_in_its_place_before_its_standbys() -> None:
-    found = model(TRIO, (1, 2), *[(2, 1)] * 3)
+    found = model(TRIO, (1, 1), *[(2, 1)] * 3)
     while found.go_on():
         pass
     assert found.restarts == ["node-1", "node-2", "node-3"]
+    assert found.switches == 0
+
+
+def test_what_else_a_writer_gets_that_is_restarted_in_its_place_is_tried_on_a_standby_first() -> None:
+    found = model(TRIO, (1, 2), *[(2, 1)] * 3)
+    while found.go_on():
+        pass
+    assert found.restarts == ["node-2", "node-1", "node-2", "node-3"]
     assert found.switches == 0
 
 

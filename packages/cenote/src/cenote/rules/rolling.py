@@ -4,7 +4,7 @@ Standbys come first, one at a time, each when all follow closely; then the node 
 one of them, by a planned switch, and is restarted on its way to being a standby.  A standby must have as much
 as the writer of some settings (https://www.postgresql.org/docs/current/hot-standby.html#HOT-STANDBY-ADMIN),
 and Patroni starts none with less.  So where the writer is to get less, it is restarted in its place, behind
-held pools, and the standbys follow.
+held pools, and the standbys follow; but not before a standby has started with all else that it gets.
 """
 
 from __future__ import annotations
@@ -51,12 +51,22 @@ def chosen(cluster: Cluster, look: Look) -> tuple[str, How] | None:
     """Return the node that is to be restarted next, and how; None if none is."""
     found = due(cluster, look)
     writer = None if look.leader is None else found.get(look.leader)
+    standbys = [found.get(node.name) for node in _there(cluster) if node.name != look.leader]
     if look.leader is not None and writer is not None and writer.shrinks and not writer.grows:
-        return look.leader, How.IN_PLACE
+        if any(_has_all_else(writer, one) for one in standbys):
+            return look.leader, How.IN_PLACE
     for name in found:
         if name != look.leader:
             return name, How.STANDBY
     return None if look.leader is None or writer is None else (look.leader, How.SWITCH)
+
+
+def _has_all_else(writer: PendingRestart, standby: PendingRestart | None) -> bool:
+    """Return whether a standby was started with what the writer would get beside settings that shrink."""
+    if standby is None:
+        return True
+    others = set(writer.settings) - set(writer.shrinks)
+    return not others & set(standby.settings) and not (writer.update and standby.update)
 
 
 def hindrance(cluster: Cluster, look: Look) -> str:
