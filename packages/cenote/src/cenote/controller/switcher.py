@@ -25,7 +25,7 @@ from cenote.store.encoding import NewerFormat
 log = logging.getLogger(__name__)
 
 LEAST_SECONDS = 0.1  # between two looks
-REASON_SECONDS = 3.0  # in which the agent of a node that gave up says why
+REASON_SECONDS = 1.5  # in which the agent of a node that gave up says why
 RESTART_SECONDS = 1.0  # the same for a restart that is due
 ASKED = "a switch was asked for"
 
@@ -85,7 +85,13 @@ class Switcher:
             self._leaderless.setdefault(id, time.monotonic())
         since, seconds = self._led_since(id, leader)
         held = self._held(cluster, leader)
-        step = switches.promoted(cluster, leader, self._reason(cluster, leader), seconds, held)
+        is_silent = self._store.is_silent(id, cluster.primary)
+        if is_silent and seconds is not None:
+            seconds += failover_settings.seconds(cluster)  # in which it renewed no lease
+        reason = self._reason(cluster, leader, is_silent=is_silent)
+        # Its lease had not ended: Patroni there gave the lead up by itself.
+        why = reason or f"PostgreSQL of {cluster.primary} has ended, or cannot go on"
+        step = switches.promoted(cluster, leader, why, seconds, held)
         if step is not None and record_formats.are_read(self._store.known_hosts(), record_formats.WITH_NODES):
             switch = cluster.switchover
             is_planned = switch is not None and leader == switch.target
