@@ -194,6 +194,7 @@ def killed(battery: Battery, chance: random.Random) -> float:
         battery.outcome.change.append(time.monotonic() - at)
     except AssertionError as error:
         battery.outcome.orphans.append(f"{label}: {error}")
+        print(battery.outcome.orphans[-1], flush=True)
         held = OVER_SECONDS
     wait_until(
         "the switch is over", OVER_SECONDS, lambda: "switchover" not in battery.cluster.shown()["cenote"]
