@@ -9,7 +9,7 @@ import pytest
 
 from cenote_client import Client
 from tests.integration.test_fleet_moves import moved, told
-from tests.integration.test_replicas import SECONDS, added, following, has_row, write
+from tests.integration.test_replicas import SECONDS, added, following, has_row, promoted, write
 from tests.support.fleet import Fleet, fleet
 from tests.support.service import online, online_cluster
 from tests.support.waiting import wait_until
@@ -64,6 +64,6 @@ def test_a_replica_is_on_another_host_and_follows_its_source_to_a_further_one_an
 
         first.lose()
         client.request("PUT", f"/v2/databases/{id}/replicas/copy/promote")
-        promoted = online(client, replica["id"])
-        write(promoted["connection"]["uri"], 4)
-        assert has_row(promoted["connection"]["uri"], 3)
+        own = promoted(client, replica["id"])
+        write(own["connection"]["uri"], 4)
+        assert has_row(own["connection"]["uri"], 3)

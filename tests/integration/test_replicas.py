@@ -60,6 +60,16 @@ def following(client: Client, source: Any, name: str) -> Any:
         raise
 
 
+def promoted(client: Client, id: str) -> Any:
+    """Return what was a replica once it is a cluster of its own, and online."""
+
+    def ready() -> Any:
+        found = client.request("GET", f"/v2/databases/{id}")["database"]
+        return found if "replica_of" not in found["cenote"] and found["status"] == "online" else None
+
+    return wait_until("it is a cluster of its own", SECONDS, ready)
+
+
 def shown(client: Client, source: Any, name: str) -> Any:
     return client.request("GET", f"/v2/databases/{source['id']}/replicas/{name}")["replica"]
 
@@ -180,22 +190,22 @@ def test_a_replica_becomes_a_cluster_of_its_own_and_leaves_nothing_behind(
     assert agent is not None
     client.request("PUT", f"{path}/replicas/heir/promote")
     os.kill(agent, signal.SIGKILL)  # whenever that is, it is promoted in the end
-    promoted = online(client, replica["id"])
-    assert "doadmin" in [one["name"] for one in promoted["users"]]
-    assert promoted["connection"]["password"] == source["connection"]["password"]
-    write(promoted["connection"]["uri"], 5)
+    own = promoted(client, replica["id"])
+    assert "doadmin" in [one["name"] for one in own["users"]]
+    assert own["connection"]["password"] == source["connection"]["password"]
+    write(own["connection"]["uri"], 5)
     write(source["connection"]["uri"], 6)
     assert not has_row(source["connection"]["uri"], 5)
-    assert not has_row(promoted["connection"]["uri"], 6)
+    assert not has_row(own["connection"]["uri"], 6)
     slot = f"cenote_{UUID(replica['id']).hex}_1"
     wait_until("its slot is gone", SECONDS, lambda: slot not in (as_superuser(running, source, SLOTS) or ""))
     client.request("POST", f"/v2/databases/{replica['id']}/users", json={"name": "berta"})
-    second = added(client, promoted, "second")
+    second = added(client, own, "second")
     assert has_row(second["connection"]["uri"], 5)
     place = Layout(running.data_dir).cluster(UUID(second["id"]))
     client.request("DELETE", f"/v2/databases/{replica['id']}/replicas/second")
     wait_until("nothing of it is left", SECONDS, lambda: not place.root.exists())
-    wait_until("no slot is left", SECONDS, lambda: as_superuser(running, promoted, SLOTS) is None)
+    wait_until("no slot is left", SECONDS, lambda: as_superuser(running, own, SLOTS) is None)
 
 
 def test_a_replica_follows_whichever_node_of_its_source_takes_writes(
