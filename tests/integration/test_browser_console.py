@@ -31,6 +31,7 @@ TABS = {
     "config": "/config",
     "backups": "/backups",
     "activity": "/activity",
+    "nodes": "/nodes",
     "settings": "/settings",
 }
 PAGES = {

@@ -13,7 +13,18 @@ from tests.support.service import WITHOUT_LIMITS, Service, added_pool, online_cl
 
 pytestmark = pytest.mark.service(*WITHOUT_LIMITS)
 
-TABS = ("", "/connect", "/pools", "/users", "/sources", "/config", "/backups", "/activity", "/settings")
+TABS = (
+    "",
+    "/connect",
+    "/pools",
+    "/nodes",
+    "/users",
+    "/sources",
+    "/config",
+    "/backups",
+    "/activity",
+    "/settings",
+)
 
 
 @pytest.fixture(scope="module")

@@ -194,8 +194,12 @@ def test_the_console_shows_nodes_and_replicas_and_changes_them(
     shown = somebody.open(f"{base_of(pair)}/nodes")
     assert "ams3" in shown.text
     assert f'href="/console/clusters/{replica["id"]}/pools"' in shown.answer.text
-    assert "It follows pair" in somebody.open(f"{base_of(dict(replica))}/nodes").text
-    somebody.open(f"{base_of(dict(replica))}/connect")
+    assert "It follows pair" in somebody.open(f"{base_of(replica)}/nodes").text
+    of_replica = somebody.open(base_of(replica))
+    assert "it takes no writes" in of_replica.text
+    assert f'{base_of(replica)}/backups"' not in of_replica.source
+    for tab in ("/connect", "/pools", "/users", "/sources", "/config", "/activity", "/settings"):
+        somebody.open(base_of(replica) + tab)
     asked = somebody.open(f"{base_of(pair)}/nodes/replicas/seen/promote")
     assert "It follows pair no more." in asked.text
     asked = somebody.open(f"{base_of(pair)}/nodes/replicas/seen/delete")
