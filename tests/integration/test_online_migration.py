@@ -54,6 +54,7 @@ def source() -> Iterator[PlainPostgres]:
         started.run("CREATE DATABASE nasty")
         started.run('ALTER DATABASE nasty SET search_path = public, "we""ird schema"')
         started.run(NASTY, "nasty")
+        started.run("DROP EXTENSION postgres_fdw CASCADE", "nasty")  # which a cluster does not offer
         started.run(KEYLESS + WATCHED, "nasty")
         started.run("CREATE DATABASE bank")
         pgbench.initialize(started.uri("bank"))
@@ -65,9 +66,10 @@ def test_databases_follow_under_load_and_arrive_with_all_that_is_in_them(
 ) -> None:
     cluster = site.made("target")
     migration = Migration(site.client, cluster["id"])
+    source.run("CREATE EXTENSION postgres_fdw", "nasty")
     with pytest.raises(InvalidError, match="does not offer postgres_fdw, which database nasty has"):
         migration.start(source)
-    source.run("DROP EXTENSION postgres_fdw CASCADE", "nasty")
+    source.run("DROP EXTENSION postgres_fdw", "nasty")
     before, logged = state(source, ("nasty", "bank")), log_size(source)
 
     with pgbench.bench(source.uri("bank"), clients=2, rate=50) as bench:
@@ -124,7 +126,6 @@ def test_one_that_is_given_up_leaves_neither_side_anything(site: Site, source: P
     cluster = online_cluster(site.client, "given-up", version=site.newer)
     uri = cluster["connection"]["uri"]
     migration = Migration(site.client, cluster["id"])
-    source.run("DROP EXTENSION IF EXISTS postgres_fdw CASCADE", "nasty")
     before, logged = state(source, ("nasty", "bank")), log_size(source)
     for seconds in (0.5, 2.0, None):
         migration.start(source)

@@ -36,6 +36,7 @@ NOT_RUN = {
     "CONTRIBUTING.md": "its commands are what continuous integration runs, and what ran this test",
     "ARCHITECTURE.md": "a drawing",
     "configuration.md": "one call, whose body is that of test_api_config.py",
+    "online-migration.md": "calls of the API with another server; test_online_migration.py makes the same",
     "dns.md": "configurations of name servers; test_names_in_dns.py runs one with the same",
     "failover.md": "commands on two hosts, which test_fleet_nodes.py types",
     "hosts.md": "commands on three hosts, which test_join.py types",
