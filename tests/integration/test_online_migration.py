@@ -176,6 +176,17 @@ def test_a_source_that_may_not_replicate_is_dumped(site: Site, source: PlainPost
     site.client.request("DELETE", f"/v2/databases/{cluster['id']}")
 
 
+def test_a_cluster_that_is_deleted_leaves_the_source_clean(site: Site, source: PlainPostgres) -> None:
+    cluster = site.made("deleted")
+    before = state(source, ("bank",))
+    migration = Migration(site.client, cluster["id"])
+    migration.start(source, ignore_dbs=["nasty"], cenote={"replica_identity_full": True})
+    migration.reaches("syncing")
+    assert state(source, ("bank",)) != before
+    site.client.request("DELETE", f"/v2/databases/{cluster['id']}")
+    wait_until("the source is clean", 60, lambda: state(source, ("bank",)) == before)
+
+
 def kill_agent(site: Site) -> None:
     agent = wait_until("there is an agent", 30, lambda: members(site.running).get("agent"))
     assert agent is not None

@@ -26,9 +26,9 @@ _REMAINS: tuple[LiteralString, ...] = (
 )
 # What changes nothing on the source, and what a migration may change there.
 _HARMLESS = re.compile(
-    r"(?i)\s*(?:select|with|set|savepoint|release|show|begin|commit|rollback|start transaction|copy .* to stdout|lock table .* in"
-    r" access share mode|declare|fetch|close|prepare|execute|deallocate|reset|discard|identify_system|"
-    r"create_replication_slot|start_replication|drop_replication_slot|read_replication_slot)\b",
+    r"(?i)\s*(?:select|with|set|savepoint|release|show|begin|commit|rollback|start transaction"
+    r"|copy .* to stdout|lock table .* in access share mode|declare|fetch|close|prepare|execute|deallocate"
+    r"|reset|discard)\b",
     re.S,
 )
 _OURS = re.compile(r"(?i)\s*(?:create|drop) publication \"?online_migration_")

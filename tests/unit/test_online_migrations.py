@@ -63,7 +63,13 @@ def test_names_and_addresses_are_hosts(host: str) -> None:
     ],
 )
 def test_what_libpq_would_misread_is_refused(change: dict[str, Any], named: str) -> None:
-    given = {"host": "h", "port": 5432, "dbname": "d", "username": "u", "password": "p"} | change
+    given: dict[str, Any] = {
+        "host": "h",
+        "port": 5432,
+        "dbname": "d",
+        "username": "u",
+        "password": "p",
+    } | change
     with pytest.raises(Invalid, match=rf"source\.{named}"):
         online_migrations.check_source(**given)
 

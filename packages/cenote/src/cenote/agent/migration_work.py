@@ -81,6 +81,7 @@ class MigrationWork:
             )
         self._report, self._written, self._told_at = known, known, 0.0
         self._trouble_since: float | None = None
+        self._marks: set[str] = set()
         self._is_ending = known.ready  # objects get their owners: there is no way back
 
     # -- The whole
@@ -231,6 +232,7 @@ class MigrationWork:
             warn=self._warn,
             marks=await self._target.marks(),
         )
+        self._marks = shared.marks
         await self._target.begin()
         await make_folder(self._executor, self._target, self._folder)
         return shared
@@ -290,10 +292,15 @@ class MigrationWork:
         source = Source(migration.source, self._sealer.open(migration.source.sealed_password))
         if migration.method is Method.DUMP:
             return  # nothing was written there
-        marks = await target.marks()
+        sync_slots = ""
+        try:
+            self._marks, sync_slots = await target.marks(), await target.sync_slots()
+        except CenoteError:
+            if not self._is_deleted():  # its server may have ended by now
+                raise
         names = {name: name_of(migration, name) for name in migration.databases}
-        former = {name: identities(marks, name) for name in migration.databases}
-        await source.clean(names, former, await target.sync_slots())
+        former = {name: identities(self._marks, name) for name in migration.databases}
+        await source.clean(names, former, sync_slots)
 
     async def _give_up(self, status: MigrationStatus, reason: str) -> None:
         """Leave the source clean, and the cluster without what was copied."""
