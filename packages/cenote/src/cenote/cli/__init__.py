@@ -31,6 +31,7 @@ _COMMANDS = {
     "keys": ("keys", "List and rotate the sealing keys."),
     "logsink": ("logsink", "Forward the logs of clusters to log sinks."),
     "metrics": ("metrics", "Show or change the login for metrics; list endpoints."),
+    "migrate": ("migrate", "Migrate another PostgreSQL server's databases online."),
     "options": ("offered_options", "List available sizes, PostgreSQL versions and regions."),
     "pool": ("pool", "Create, list, monitor, update and delete connection pools."),
     "project": ("project", "Create, list and delete projects; assign clusters."),
