@@ -87,14 +87,16 @@ def start(
 
     What is in the way is said first. The databases are closed in CLUSTER until the migration is over.
     """
-    body = _wanted(uri, ignored, disable_ssl=disable_ssl, full=replica_identity_full)
+    body = wanted(uri, ignored, disable_ssl=disable_ssl, full=replica_identity_full)
     with client_for(layout) as client:
         found = find_cluster(client, cluster)
         migration: Any = client.databases.update_online_migration(found["id"], body)
         for warning in migration["cenote"]["warnings"]:
             note(f"Note: {warning}")
         if not no_wait:
-            migration = _wait(client, found, "syncing")
+            migration = _wait(
+                client, found, "syncing", "done"
+            )  # a source that cannot replicate: done at once
         printer.show(migration, COLUMNS)
         if migration["status"] == "syncing":
             note(
@@ -166,7 +168,7 @@ def stop(layout: Layout, printer: Printer, cluster: str, discard: bool, yes: boo
         printer.done(f"The migration into {found['name']} {text}", migration, COLUMNS)
 
 
-def _wanted(uri: str, ignored: tuple[str, ...], *, disable_ssl: bool, full: bool) -> OnlineMigrationStart:
+def wanted(uri: str, ignored: tuple[str, ...], *, disable_ssl: bool, full: bool) -> OnlineMigrationStart:
     """Return the request for a source; CommandError for a URI that is none, or that lacks something."""
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
@@ -229,8 +231,8 @@ def _wait(client: Client, found: Any, *wanted: str) -> Any:
         if state in wanted:
             return migration
         if state in OVER:
-            reason = migration["cenote"]["reason"]
-            raise CommandError(f"the migration into {found['name']} is over: {state}: {reason or 'no reason'}")
+            reason = migration["cenote"]["reason"] or "it was stopped"
+            raise CommandError(f"the migration into {found['name']} has ended, {state}: {reason}")
         said = _progress(migration)
         if said != told:
             note(said)
