@@ -255,3 +255,25 @@ def test_projects_are_changed_and_so_is_the_default_one(neighbours: dict[str, An
     assert [one["name"] for one in told["projects"]["projects"]] == ["second"]
     assert told["default resources"]["resources"] == []
     assert (told["tag"]["tag"]["name"], told["tag deleted"]) == ("production", None)
+
+
+def test_all_that_is_set_of_a_cluster_is_set_by_the_official_client() -> None:
+    with service() as running:
+        told = played("settings.py", running)
+    assert told["credentials then"]["credentials"]["basic_auth_username"] == "scraper"
+    assert told["credentials"]["credentials"] != told["credentials then"]["credentials"]
+    assert told["autoscale"]["autoscale"]["storage"]["increment_gib"] == 10
+    assert told["config"]["config"]["work_mem"] == 8
+    assert told["do settings"]["do_settings"]["service_cnames"] == []
+    assert [rule["value"] for rule in told["firewall"]["rules"]] == ["127.0.0.1"]
+    assert told["sink"]["sink"]["sink_name"] == "logs"
+    assert told["sink then"]["config"]["port"] == 6515
+    assert told["sinks"]["sinks"] == []
+    assert "already" in told["not upgraded"]
+    cluster = told["cluster"]["database"]
+    assert (cluster["region"], cluster["size"]) == ("fra1", "db-s-1vcpu-2gb")
+    assert cluster["maintenance_window"]["day"] == "sunday"
+    kinds = {event["event_type"] for event in told["events"]["events"]}
+    assert {"cluster_create", "cluster_update"} <= kinds
+    for silent in ("credentials updated", "autoscale updated", "firewall updated", "window updated"):
+        assert told[silent] is None
