@@ -164,6 +164,8 @@ def _adoptable(context: NodeContext, seen: Seen) -> Plan:
     if context.agreed.identifier:
         return
     others = [slot.name for slot in seen.slots if not slot.logical and not slots.is_ours(slot.name)]
+    if context.cluster.major_upgrade is not None:  # it ran there before, and its own slots are left
+        others = [name for name in others if not slots.is_patronis(name)]
     if others:
         yield Refuse(
             f"its server has physical replication slots that Patroni would drop: {', '.join(others)}; drop "

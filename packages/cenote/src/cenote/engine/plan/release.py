@@ -11,7 +11,6 @@ too: they would keep WAL for nobody.
 
 from __future__ import annotations
 
-import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -22,11 +21,9 @@ from cenote.conf import patroni
 from cenote.conf.hba import SUPERUSER
 from cenote.engine.plan import managed
 from cenote.engine.plan.context import NodeContext, NodeKind
-from cenote.engine.plan.slots import Slot
+from cenote.engine.plan.slots import Slot, is_patronis
 from cenote.model.changes import Change, Plan, Publish, Remove, Sql, Stop, Wait
 from cenote.model.record import Secret
-
-_PATRONIS = re.compile(r"node_[0-9]+")  # what Patroni calls the slots of our nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +58,7 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     if seen.slots is None:
         return  # its server is started first
     for slot in seen.slots:
-        if not slot.logical and _PATRONIS.fullmatch(slot.name):
+        if not slot.logical and is_patronis(slot.name):
             end = [SQL("SELECT pg_terminate_backend({}, 5000)").format(Literal(slot.pid))] if slot.pid else []
             drop = SQL("SELECT pg_drop_replication_slot({})").format(Literal(slot.name))
             yield Sql(SUPERUSER, f"dropping the slot {slot.name}", (*end, drop), atomic=False)

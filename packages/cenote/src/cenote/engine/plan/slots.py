@@ -19,6 +19,7 @@ from cenote.model.changes import Plan, Sql
 
 MOST_REPORTED = 20  # logical slots
 
+_PATRONIS = re.compile(r"node_[0-9]+")  # what Patroni calls the slots of our nodes
 _OURS = re.compile(r"cenote_[a-z0-9_]+")
 
 
@@ -54,6 +55,10 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         if not any(slot.name == name for slot in ours):
             make = SQL("SELECT pg_create_physical_replication_slot({}, true)").format(Literal(name))
             yield Sql(SUPERUSER, f"making the slot {name}", (make,), atomic=False)
+
+
+def is_patronis(name: str) -> bool:
+    return bool(_PATRONIS.fullmatch(name))
 
 
 def is_ours(name: str) -> bool:
