@@ -31,7 +31,7 @@ from cenote.model.changes import (
 from cenote.model.failover import Agreed, HostFailover
 from cenote.model.paths import PATRONI, POSTGRESQL
 from cenote.model.record import Secret
-from cenote.model.records import Configuration, Node
+from cenote.model.records import Configuration, MajorUpgrade, Node, UpgradeStep
 from tests.support.wanted import CERTIFICATE, CLUSTER, NOW, PROCESS, SITE, until_wait
 
 FAILOVER = HostFailover(
@@ -400,3 +400,13 @@ def test_patroni_listens_nowhere_while_the_address_of_its_host_is_not_known() ->
     unknown = of_node(addresses={"here": "", "there": "10.0.0.2"})
     changes = plan(unknown, agent=DOWN)
     assert changes == []  # it waits
+
+
+def test_patronis_own_slots_are_no_hindrance_after_an_upgrade_that_was_not_made() -> None:
+    slots = (Slot("node_2"), Slot("cenote_node_2"))
+    context = of_node(agreed=NEW, was_online=True)
+    assert any(isinstance(one, Refuse) for one in plan(context, agent=DOWN, slots=slots))
+    mark = MajorUpgrade(source="15", asked_at=NOW, node="node-1", step=UpgradeStep.REJOINING)
+    cluster = msgspec.structs.replace(context.cluster, major_upgrade=mark)
+    rejoining = replace(context, cluster=cluster)
+    assert in_words(plan(rejoining, agent=DOWN, slots=slots)) == ["Start Patroni"]
