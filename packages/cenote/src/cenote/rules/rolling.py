@@ -51,18 +51,22 @@ def chosen(cluster: Cluster, look: Look) -> tuple[str, How] | None:
     """Return the node that is to be restarted next, and how; None if none is."""
     found = due(cluster, look)
     writer = None if look.leader is None else found.get(look.leader)
-    standbys = [found.get(node.name) for node in _there(cluster) if node.name != look.leader]
-    if look.leader is not None and writer is not None and writer.shrinks and not writer.grows:
-        if any(_has_all_else(writer, one) for one in standbys):
-            return look.leader, How.IN_PLACE
+    if look.leader is not None and writer is not None and _is_for_in_place(cluster, look, writer):
+        return look.leader, How.IN_PLACE
     for name in found:
         if name != look.leader:
             return name, How.STANDBY
     return None if look.leader is None or writer is None else (look.leader, How.SWITCH)
 
 
+def _is_for_in_place(cluster: Cluster, look: Look, writer: PendingRestart) -> bool:
+    """Return whether the writer is to get less of something, and a standby was started with all else."""
+    found = due(cluster, look)
+    standbys = [found.get(node.name) for node in _there(cluster) if node.name != look.leader]
+    return bool(writer.shrinks) and not writer.grows and any(_has_all_else(writer, one) for one in standbys)
+
+
 def _has_all_else(writer: PendingRestart, standby: PendingRestart | None) -> bool:
-    """Return whether a standby was started with what the writer would get beside settings that shrink."""
     if standby is None:
         return True
     others = set(writer.settings) - set(writer.shrinks)
