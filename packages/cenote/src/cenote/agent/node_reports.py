@@ -128,14 +128,15 @@ class NodeReports:
     async def of_progress(self, revision: int) -> AsyncIterator[None]:
         """Report what is done of a pass that takes long, as while SQL waits for a customer's lock.
 
-        A change that waits for one of its first parts is then answered.
+        A change that waits for one of its first parts is then answered.  Nothing is said before the first
+        report of this process: what a former one has seen of the servers would be told as seen now.
         """
         ended = asyncio.Event()
 
         async def report() -> None:
             while not await is_set_within(ended, PROGRESS_INTERVAL):
                 known = self.last()
-                if 0 < known.reached < revision:
+                if 0 < known.reached < revision and known.run == self._store.run:
                     seen = {name: self._pass.seen[name] for name in _EARLY & self._pass.seen.keys()}
                     await self._write(msgspec.structs.replace(known, **self._pass.progress.fields(), **seen))
 
