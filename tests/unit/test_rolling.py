@@ -227,6 +227,14 @@ def test_a_turn_ends_when_its_node_takes_writes_or_is_removed() -> None:
         assert over.cluster.restart_turn is None
 
 
+def test_a_turn_that_lasts_for_long_is_not_looked_at_several_times_a_second() -> None:
+    turn = RestartTurn(node="node-2", since=NOW)
+    assert [rolling.is_new(turn, NOW + timedelta(seconds=after)) for after in (-5, 0, 50, 70)] == [
+        *(True, True, True, False)
+    ]
+    assert not rolling.is_new(None, NOW)
+
+
 def test_a_switch_for_a_restart_says_why_and_waits_for_an_hour() -> None:
     found = model(TWO, (2, 1), (1, 1), (2, 1))
     begun = controller.step(found.cluster, found.look(), NOW)

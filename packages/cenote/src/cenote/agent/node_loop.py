@@ -30,7 +30,7 @@ from cenote.host.executor import Executor
 from cenote.model.records import Cluster, Node
 from cenote.model.status_records import UpgradeReport
 from cenote.model.topology import has_standbys, in_words, node_key
-from cenote.rules import repository_identity, storage, sweep
+from cenote.rules import replicas, repository_identity, rolling, storage, sweep
 from cenote.stats.counters import Passes, PassResult
 from cenote.store.encoding import NewerFormat
 from cenote.store.host_store import HostStore
@@ -292,7 +292,7 @@ class NodeLoop:
             pause = min(pause, OTHER_USERS_PAUSE)
         if self._is_upgrading():
             pause = min(pause, UPGRADING_PAUSE)
-        if stored.value.restart_turn is not None:  # the next one waits until it follows
+        if rolling.is_new(stored.value.restart_turn, datetime.now(UTC)):  # the next waits until it follows
             pause = min(pause, RESTARTING_PAUSE)
         if is_nearly_full:
             pause = min(pause, self._host_context.timing.resync_interval_nearly_full)

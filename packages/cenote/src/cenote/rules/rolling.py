@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from cenote.model.parts import PartName
-from cenote.model.records import Cluster, Node
+from cenote.model.records import Cluster, Node, RestartTurn
 from cenote.model.status_records import NodeStatus, PendingRestart
 from cenote.model.topology import has_standbys
 from cenote.rules import switch_progress
 
 SWITCH_SECONDS = 3600  # after which a switch for a restart is given up, and begun anew
+NEW = timedelta(minutes=1)  # in which most servers are restarted and follow again
 
 
 class How(StrEnum):
@@ -98,6 +100,11 @@ def is_over(cluster: Cluster, look: Look) -> bool:
     if seen is None or writer is None or not is_judged(seen, look.revision):
         return False
     return seen.restart is None and _follows(turn.node, seen, writer)
+
+
+def is_new(turn: RestartTurn | None, now: datetime) -> bool:
+    """Return whether a turn may be over at any moment; that of a node whose host is away lasts for long."""
+    return turn is not None and abs(now - turn.since) < NEW
 
 
 def is_judged(seen: NodeStatus, revision: int) -> bool:
