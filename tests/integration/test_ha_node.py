@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -168,5 +170,49 @@ def test_killed_postmaster_of_the_primary_is_replaced_without_a_lost_row(agents:
         found = {number for (number,) in await rows(second, "SELECT number FROM ledger")}
         assert set(ledger.acknowledged) <= found
         assert (await rows(first, "SELECT pg_is_in_recovery()")) == [(True,)]
+
+    agents.run(scenario)
+
+
+def test_a_switch_that_was_asked_for_loses_no_row_when_the_primary_is_lost_before_it_gives_up(
+    agents: Agents,
+) -> None:
+    async def scenario(at: AtWork) -> None:
+        cluster = await of_nodes(at, 3)
+        first = leader(at, cluster)
+        assert first is not None
+        late, third = [node for node in cluster.nodes if node != first]
+        async with await connected(first) as connection:
+            await connection.execute("CREATE TABLE ledger (number int)")
+        for node in (late, third):
+            await wait_until_async(
+                "Patroni counts on it", SECONDS, functools.partial(counts, at, cluster, node)
+            )
+        patroni = processes.find(paths(at, cluster, first.name).failover_agent(Path()))
+        assert patroni is not None
+        [receiver] = [
+            pid for pid in processes.children(postmaster(at, cluster, late.name).pid) if receives(pid)
+        ]
+        os.kill(receiver, signal.SIGSTOP)
+        async with await connected(first) as connection:  # the third node acknowledges it
+            await connection.execute("INSERT INTO ledger SELECT generate_series(1, 1000)")
+        os.kill(patroni.pid, signal.SIGSTOP)
+        assert await at.store.failover_requests.ask(cluster.id, first.name, late.name)
+        for process in processes.below(paths(at, cluster, first.name).data):
+            os.kill(process.pid, signal.SIGKILL)
+        os.kill(receiver, signal.SIGKILL)  # with what it had not read yet
+        await wait_until_async(
+            "another node leads", SECONDS, lambda: leader(at, cluster) not in (first, None)
+        )
+        os.kill(patroni.pid, signal.SIGCONT)
+        assert await all_stream(at, cluster, other_than=first.name) == third
+        assert await rows(third, "SELECT count(*) FROM ledger") == [(1000,)]
+
+    async def counts(at: AtWork, cluster: Cluster, node: Node) -> bool:
+        is_there = await rows(node, "SELECT to_regclass('ledger') IS NOT NULL")
+        return is_there == [(True,)] and await at.store.failover_requests.takes(cluster.id, node.name)
+
+    def receives(pid: int) -> bool:
+        return b"walreceiver" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
     agents.run(scenario)

@@ -11,6 +11,7 @@ from cenote.model.failover import NOTHING_AGREED, Agreed
 from cenote.store.agreements import Agreements
 from cenote.store.client import EtcdClient
 from cenote.store.etcd_messages import EtcdOperation, TransactionRequest, delete, put
+from cenote.store.failover_requests import FailoverRequests
 from cenote.store.keys import Keys
 from cenote.store.process import PrivateEtcd
 from tests.support.etcd import back_after, kill, with_etcd
@@ -105,5 +106,24 @@ def test_what_changed_while_etcd_was_away_is_known_when_it_is_back() -> None:
         await followed.agreements.close()
         await followed.client.close()
         await other.close()
+
+    with_etcd(scenario)
+
+
+def test_a_request_that_patroni_has_dropped_while_the_same_node_leads_is_one_that_it_refused() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        client, ours = EtcdClient(socket=etcd.socket), uuid4()
+        requests = FailoverRequests(client, KEYS)
+        for name, value in (("leader", b"node-1"), ("config", b"{}")):
+            await client.transact(TransactionRequest([], [put(key(ours, name), value)], []))
+        assert not await requests.ask(ours, "node-2", "node-1"), "it does not lead"
+        assert await requests.ask(ours, "node-1", "node-2")
+        assert not await requests.is_refused(ours, "node-1"), "it waits for Patroni"
+        dropped = put(key(ours, "failover"), b"{}")  # as Patroni does
+        await client.transact(TransactionRequest([], [dropped], []))
+        assert await requests.is_refused(ours, "node-1")
+        await client.transact(TransactionRequest([], [put(key(ours, "leader"), b"node-2")], []))
+        assert not await requests.is_refused(ours, "node-1"), "it was carried out"
+        await client.close()
 
     with_etcd(scenario)

@@ -42,6 +42,7 @@ def main(path: str) -> None:
     _insist_on_quorum()
     _leave_data(os.path.dirname(path))
     _pause_no_longer_than_needed()
+    _take_over_with_all_commits()
     _promote_without_former_leader()
     _keep_wanted_settings()
 
@@ -327,6 +328,37 @@ def _has_senders(server: Any) -> bool:
                 if any("walsender " in part or "wal sender " in part for part in child.cmdline()[:1]):
                     return True
     return False
+
+
+def _take_over_with_all_commits() -> None:
+    """Have the node that a switchover names take over with all that was acknowledged, or not at all.
+
+    Patroni has it take over when the former leader is gone, as if that had given up in order.  But that may
+    have been lost before, and of three nodes, the other standby may have commits that the named one lacks.
+    So the named one asks that, as in any failover.  If it lacks something, or cannot know that, twice, it
+    takes the request back, and the nodes choose among themselves.
+    """
+    from patroni.ha import Ha
+
+    is_meant = Ha.manual_failover_process_no_leader
+
+    def meant(self: Any) -> Any:
+        failover, name = self.cluster.failover, self.state_handler.name
+        found = is_meant(self)
+        known = (failover.leader, name)
+        is_sure = not (found and failover.candidate == name and self.quorum_commit_mode_is_active())
+        if is_sure or all(voter in known for voter in self.cluster.sync.members):
+            return found
+        others = [member for member in self.cluster.members if member.name != failover.leader]
+        if self._is_healthiest_node(others, check_replication_lag=False):
+            return found
+        # The last WAL may be about to arrive.
+        doubted, self._cenote_doubted = getattr(self, "_cenote_doubted", None), failover.version
+        if doubted == failover.version:
+            self.dcs.manual_failover("", "", version=failover.version)
+        return False
+
+    Ha.manual_failover_process_no_leader = meant
 
 
 def _promote_without_former_leader() -> None:

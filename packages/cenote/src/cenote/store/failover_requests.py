@@ -17,6 +17,7 @@ from cenote.store.etcd_messages import Condition, TransactionRequest
 from cenote.store.keys import Keys
 
 _BLANK = b" "
+_DROPPED = b"{}"  # what Patroni writes in place of a request
 
 
 class FailoverRequests:
@@ -40,7 +41,8 @@ class FailoverRequests:
         Of a request that is carried out the leader's key goes first; so it is read last.
         """
         folder = self._keys.failover_of(cluster_id)
-        if await self._client.read(f"{folder}failover") is not None:
+        asked = await self._client.read(f"{folder}failover")
+        if asked is not None and asked.value != _DROPPED:
             return False
         leader = await self._client.read(f"{folder}leader")
         return leader is not None and leader.value.decode(errors="replace") == source
