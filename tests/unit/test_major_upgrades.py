@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from cenote.errors import Busy, CenoteError, Invalid
 from cenote.model.fleet_records import Host
-from cenote.model.records import Cluster, ClusterStatus, Move, Node, Restoration, Switchover
+from cenote.model.records import Cluster, ClusterStatus, Move, Node, RestartTurn, Restoration, Switchover
 from cenote.model.status_records import NodeStatus, UpgradeReport
 from cenote.rules import major_upgrades, record_formats
 from tests.support.wanted import CLUSTER, NOW
@@ -61,6 +61,9 @@ def test_newer_version_that_is_installed_is_taken() -> None:
             ),
             Busy,
             id="switchover",
+        ),
+        pytest.param(
+            replace(CLUSTER, restart_turn=RestartTurn(node="node-2", since=NOW)), Busy, id="restart"
         ),
         pytest.param(
             replace(CLUSTER, move=Move(source="node-1", target="node-2", asked_at=NOW)), Busy, id="move"

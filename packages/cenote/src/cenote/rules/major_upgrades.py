@@ -43,6 +43,8 @@ def check(cluster: Cluster, seen: NodeStatus | None, status: ClusterStatus) -> N
         raise Busy(f"The cluster is being upgraded to PostgreSQL {cluster.version} already.")
     if cluster.move is not None:
         raise Busy("The cluster is being moved. Wait until that is over, or cancel it.")
+    if cluster.restart_turn is not None:
+        raise Busy("Its nodes are being restarted one after the other. Wait until that is over.")
     if cluster.switchover is not None:
         raise Busy("Another node is about to take writes. Wait until that is over, or cancel it.")
     if cluster.restoration is not None:
