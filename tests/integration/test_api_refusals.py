@@ -313,15 +313,6 @@ def test_calls_for_other_engines_are_refused_in_the_words_that_clients_know(apis
     apis.run(scenario)
 
 
-def test_calls_that_this_version_does_not_do_say_so(apis: Apis) -> None:
-    async def scenario(api: Api) -> None:
-        cluster = await api.add_cluster()
-        message = await api.refusal("PUT", f"{cluster}/online-migration", 422, json={})
-        assert message.endswith("is not supported by this version of Cenote.")
-
-    apis.run(scenario)
-
-
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic wrong", "Bearer \xe9"]
 )

@@ -24,6 +24,7 @@ SENT: dict[str, tuple[Any, ...]] = {
     "update_cluster_size": ({"size": "db-s-1vcpu-1gb", "num_nodes": 1},),
     "update_region": ({"region": "nyc1"},),
     "update_major_version": ({"version": "16"},),
+    "rehearse_upgrade": ({"version": "16"},),
     "update_maintenance_window": ({"day": "monday", "hour": "13:00"},),
     "patch_config": ({"config": {"work_mem": 8}},),
     "update_autoscale": ({"storage": {"enabled": True, "threshold_percent": 80, "increment_gib": 10}},),
