@@ -389,7 +389,7 @@ def test_a_defect_is_no_answer_and_shows_nothing_of_itself(
     bare: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario(observed: HostObserver, path: Path) -> None:
-        def broken(_: UUID) -> None:
+        def broken(_: UUID, node: str) -> None:
             raise KeyError("a secret detail")
 
         observed._sinks = broken  # type: ignore[assignment]
