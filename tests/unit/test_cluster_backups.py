@@ -45,6 +45,13 @@ def test_what_a_node_that_stands_by_said_of_its_work_is_not_said_any_more() -> N
     assert cluster_backups.at_rest(found) == found
 
 
+def test_backup_of_a_node_ends_when_another_one_takes_writes() -> None:
+    assert cluster_backups.elsewhere(SEVERAL, "node-1", "node-2").startswith("node-2 takes writes now")
+    for leader in ("node-1", None):  # for a moment, none may be known
+        assert cluster_backups.elsewhere(SEVERAL, "node-1", leader) == ""
+    assert cluster_backups.elsewhere(replace(SEVERAL, nodes=(ONE,)), "node-1", "node-2") == ""
+
+
 def test_losses_of_nodes_that_take_no_writes_come_into_the_record_and_stay_apart() -> None:
     backups = (*REPORT.backups, backup(NOON + 2 * HOUR))
     reports = {

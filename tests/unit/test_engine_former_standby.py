@@ -11,6 +11,7 @@ from cenote.engine.plan import former_standby, pooler, routing
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.former_standby import RESTING, Seen
 from cenote.model.changes import EndProcesses, Remove, Stop, Wait
+from cenote.model.failover import Agreed
 from cenote.model.records import MajorUpgrade, Node, UpgradeStep
 from cenote.model.status_records import UpgradeReport
 from tests.support.wanted import CLUSTER, NOW, SITE, kinds
@@ -49,7 +50,7 @@ def test_resting_is_told_once_nothing_works_any_more() -> None:
 
 
 def test_data_of_the_former_system_make_way_for_a_copy_and_no_others_do() -> None:
-    decided = of_node(SECOND, step=UpgradeStep.REJOINING, system=NEW)
+    decided = replace(of_node(SECOND, step=UpgradeStep.REJOINING, system=NEW), agreed=Agreed(leader="node-1"))
     changes = list(former_standby.plan(decided, Seen(managed=True, running=True, system=OLD)))
     assert kinds(changes) == [Stop, Stop, EndProcesses, Remove]
     for seen in (Seen(system=NEW), Seen(system="")):
@@ -58,6 +59,13 @@ def test_data_of_the_former_system_make_way_for_a_copy_and_no_others_do() -> Non
     assert not list(former_standby.plan(upgraded, Seen(system=OLD)))
     refused = of_node(SECOND, step=UpgradeStep.REJOINING, system=OLD)
     assert not list(former_standby.plan(refused, Seen(system=OLD)))
+
+
+@pytest.mark.parametrize("leader", [None, "node-2"])
+def test_no_former_data_are_removed_before_another_node_takes_writes(leader: str | None) -> None:
+    decided = of_node(SECOND, step=UpgradeStep.REJOINING, system=NEW)
+    changes = former_standby.plan(replace(decided, agreed=Agreed(leader=leader)), Seen(True, True, OLD))
+    assert kinds(list(changes))[:3] == [Stop, Stop, Wait]
 
 
 def test_readers_are_led_to_the_node_that_takes_writes_meanwhile() -> None:

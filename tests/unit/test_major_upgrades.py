@@ -116,3 +116,15 @@ def test_record_of_an_older_store_follows_the_data() -> None:
     assert major_upgrades.ended(CLUSTER, reported(data_version="17")).version == "17"
     assert major_upgrades.ended(CLUSTER, reported(data_version="")) is CLUSTER
     assert major_upgrades.ended(CLUSTER, reported(data_version="15")) is CLUSTER
+
+
+def test_record_of_several_nodes_follows_the_data_of_the_one_that_takes_writes() -> None:
+    [first] = CLUSTER.nodes
+    several = replace(CLUSTER, nodes=(first, replace(first, name="node-2")))
+    reports = reported(data_version="17")
+    assert major_upgrades.ended(several, reports, first.name).version == "17"
+    assert major_upgrades.ended(several, reports, "node-2") is several  # its data are not known
+    assert major_upgrades.ended(several, reports, None) is several
+    begun = replace(BEGUN, nodes=several.nodes)  # ends step by step
+    done = reported(data_version="17", major_upgrade=UpgradeReport(asked_at=NOW, done=True))
+    assert major_upgrades.ended(begun, done, first.name) is begun

@@ -17,7 +17,7 @@ def test_what_a_file_says_is_read_again_and_what_is_damaged_is_nothing() -> None
     since = datetime(2026, 5, 1, tzinfo=UTC)
     for settled in (False, True):
         for at in (None, since):
-            promotion = Promotion(timeline="00000002", first=FIRST, since=at, settled=settled)
+            promotion = Promotion(system="7", timeline="00000002", first=FIRST, since=at, settled=settled)
             assert promotions.decoded(promotion.encode()) == promotion
     for content in (None, b"", b"00000002 x 0\n", b"\xff\xfe"):
         assert promotions.decoded(content) is None

@@ -67,7 +67,16 @@ def seen(rehearsal: RehearsalReport | None = None, **fields: object) -> NodeStat
 def test_what_is_next_with_a_fork(
     fork: Cluster, source: Cluster | None, report: NodeStatus, expected: Step
 ) -> None:
-    assert rehearsals.step(fork, source, report) is expected
+    assert rehearsals.step(fork, source, report, fork.created_at) is expected
+
+
+def test_fork_that_no_record_ever_names_is_removed() -> None:
+    begun_anew = rehearsals.begun(CLUSTER, "17", UUID(int=8), NOW)
+    for source in (CLUSTER, begun_anew):
+        for waited, expected in ((timedelta(0), Step.WAIT), (rehearsals.PATIENCE, Step.REMOVE)):
+            assert rehearsals.step(FORK, source, None, FORK.created_at + waited) is expected
+    late = FORK.created_at + timedelta(days=1)
+    assert rehearsals.step(FORK, SOURCE, seen(), late) is Step.WAIT  # its data may take days
 
 
 def test_result_says_how_long_clients_will_wait_and_what_was_found() -> None:

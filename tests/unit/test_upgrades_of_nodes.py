@@ -103,6 +103,23 @@ def test_each_step_waits_for_what_the_next_one_needs() -> None:
     assert step_of(stepped(at(UpgradeStep.HOLDING), checked, after=16)) is UpgradeStep.UPGRADING
 
 
+def test_without_a_standby_that_is_there_none_has_to_rest() -> None:
+    lost = tuple(replace(node, lost_at=NOW) if node.name != "node-2" else node for node in NODES)
+    cluster = replace(at(UpgradeStep.RESTING), nodes=lost)
+    assert upgrades_of_nodes.are_resting(cluster, {"node-2": reported()})
+    ready = replace(cluster, failover_login="")
+    assert step_of(stepped(ready, {"node-2": reported()})) is UpgradeStep.CHECKING
+    for early in (BEGUN, at(UpgradeStep.REJOINING)):  # Patroni works
+        assert not upgrades_of_nodes.are_resting(replace(early, nodes=lost), {})
+
+
+def test_upgrade_that_was_over_before_the_copy_of_the_store_ends() -> None:
+    done = {"node-2": reported(done=True, system=NEW, data_version="17")}
+    for step in (UpgradeStep.CHECKING, UpgradeStep.UPGRADING):
+        over = stepped(at(step), done)
+        assert (over.version, step_of(over)) == ("17", UpgradeStep.REJOINING)
+
+
 def test_nodes_come_together_by_the_data_that_the_upgrade_has_left() -> None:
     working = {"node-2": reported(stage="statistics", system=NEW, data_version="17")}
     joining = stepped(at(UpgradeStep.UPGRADING), working)

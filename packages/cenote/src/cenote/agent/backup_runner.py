@@ -33,8 +33,9 @@ from cenote.host import files, lineage_marks, repository_disk, safe_open
 from cenote.host.backup_program import BackupError, BackupProgram
 from cenote.host.executor import Executor
 from cenote.model.backups import BackupReport, BackupType, RepositoryKind
-from cenote.rules import archiving, backup_info, backup_schedule, repository_space
+from cenote.rules import archiving, backup_info, backup_schedule, cluster_backups, repository_space
 from cenote.rules.archiving import Archiver
+from cenote.store.encoding import NewerFormat
 from cenote.store.host_store import HostStore
 
 log = logging.getLogger(__name__)
@@ -262,6 +263,15 @@ class BackupRunner:
             return ""
         return repository_space.pause(repository_disk.use(Path(kept.repository.path)))
 
+    def _elsewhere(self, context: NodeContext) -> str:
+        """Return why a backup of a node is of no use any more, "" if it is: another one's may begin."""
+        with contextlib.suppress(NewerFormat):
+            stored = self._store.cluster(context.cluster.id)
+            if stored is not None:
+                leader = self._store.leader(stored.value)
+                return cluster_backups.elsewhere(stored.value, context.node.name, leader)
+        return ""
+
     @property
     def _repository(self) -> str:
         kept = self._context.backups
@@ -278,8 +288,9 @@ class BackupRunner:
         ask = functools.partial(self._run, context, program)
         try:
             if ended := await self._make(making, self._follow_progress(context, known, program)):
-                complete = [one.label for one in (await self._info(context, program)).backups]
-                await stanza_files.remove_unfinished(ask, context.cluster.id, complete)
+                if not self._elsewhere(context):  # else it may be the other node's that is not complete
+                    complete = [one.label for one in (await self._info(context, program)).backups]
+                    await stanza_files.remove_unfinished(ask, context.cluster.id, complete)
                 raise BackupError(ended)
             info = await self._info(context, program)
             archived = await stanza_files.archive_bytes(ask, context.cluster.id)
@@ -319,8 +330,8 @@ class BackupRunner:
         """Tell how far a backup is; return why it has to end, once it has."""
         while True:
             await asyncio.sleep(self._timing.backup_progress_interval)
-            if pause := await asyncio.to_thread(self._pause):
-                return pause
+            if ended := self._elsewhere(context) or await asyncio.to_thread(self._pause):
+                return ended
             with contextlib.suppress(CenoteError, OSError):
                 info = await self._info(context, program)
                 if info.progress is not None and known.report.running is not None:

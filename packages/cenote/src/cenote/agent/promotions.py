@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cenote.conf import pgbackrest
 from cenote.engine.plan.context import NodeContext
-from cenote.host import files, safe_open
+from cenote.host import control_file, files, safe_open
 from cenote.model.topology import has_standbys
 from cenote.rules import promotions, repository_listing
 from cenote.rules.promotions import Promotion
@@ -30,8 +30,8 @@ def notice(context: NodeContext, timeline: str) -> None:
     """Have all WAL archived that a node has, once for each timeline; OSError where that fails."""
     if not has_standbys(context.cluster) or timeline == FIRST_TIMELINE:
         return
-    known = _known(context)
-    if known is not None and known.timeline == timeline:
+    known, system = _known(context), control_file.system(context.paths.data)
+    if not system or (known is not None and (known.system, known.timeline) == (system, timeline)):
         return
     wal = context.paths.data / "pg_wal"
     there = promotions.segments(files.names(wal))
@@ -45,7 +45,7 @@ def notice(context: NodeContext, timeline: str) -> None:
         if name.endswith(_DONE):
             with contextlib.suppress(FileExistsError, FileNotFoundError):
                 safe_open.rename_new(status / name, status / f"{name.removesuffix(_DONE)}{_READY}")
-    _write(context, Promotion(timeline=timeline, first=there[0], since=since))
+    _write(context, Promotion(system=system, timeline=timeline, first=there[0], since=since))
 
 
 async def lost(context: NodeContext, ask: Ask) -> Promotion | None:

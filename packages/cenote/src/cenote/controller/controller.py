@@ -152,6 +152,7 @@ class Controller:
             await self._sign_requests(cluster)
         await self._write_events(cluster)
         if cluster.deleted_at is not None:
+            self._store.notify(self._rehearsals.of_deleted(cluster))
             await self._work_on_deleted(cluster)
             return
         if deletions.is_back(cluster, self._store.reports(cluster.id), stored.revision):
@@ -159,6 +160,8 @@ class Controller:
         await self._end_upgrade(stored)
         await self._end_migration(cluster)
         await self._rehearsals.work_on(cluster)
+        if self._rehearsals.is_unnamed(cluster):
+            self._later(cluster.id)
         if await self._work_on_replicas(cluster):
             return  # what has changed is looked at again
         await self._change(cluster, self._recovered, self._of_recovery(cluster))
@@ -273,7 +276,11 @@ class Controller:
             await self._step_upgrade(stored)
             return
         note = major_upgrades.note_of_end(cluster, reports)
-        await self._change(cluster, lambda one: major_upgrades.ended(one, self._store.reports(one.id)), note)
+
+        def ended(one: Cluster) -> Cluster:
+            return major_upgrades.ended(one, self._store.reports(one.id), self._store.leader(one))
+
+        await self._change(cluster, ended, note)
 
     async def _step_upgrade(self, stored: Stored[Cluster]) -> None:
         """Take the upgrade of a cluster with several nodes a step further."""

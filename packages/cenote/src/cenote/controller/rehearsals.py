@@ -17,6 +17,16 @@ class Rehearsals:
     def __init__(self, store: Store, election: Election) -> None:
         self._store, self._election = store, election
 
+    def is_unnamed(self, cluster: Cluster) -> bool:
+        """Return whether a cluster is a fork that the record of its source does not name, or not any more."""
+        source = None if cluster.rehearsal_of is None else self._living(cluster.rehearsal_of)
+        return source is not None and (source.rehearsal is None or source.rehearsal.fork != cluster.id)
+
+    def of_deleted(self, cluster: Cluster) -> set[UUID]:
+        """Return what is to be looked at when a cluster was deleted: the source of a fork, or the fork."""
+        others = {cluster.rehearsal_of, None if cluster.rehearsal is None else cluster.rehearsal.fork}
+        return {id for id in others if id is not None and self._living(id) is not None}
+
     async def work_on(self, cluster: Cluster) -> None:
         """Do what is next with a cluster that is a fork for a rehearsal, or has one; nothing with others."""
         if cluster.rehearsal_of is not None:
@@ -31,7 +41,7 @@ class Rehearsals:
     async def _work_on_fork(self, fork: Cluster, source_id: UUID) -> None:
         source, condition = self._living(source_id), self._election.condition()
         report = self._store.reports(fork.id).get(writer_or_first(fork).name)
-        match rehearsals.step(fork, source, report):
+        match rehearsals.step(fork, source, report, self._store.clock.now()):
             case Step.UPGRADE:
                 assert source is not None
                 assert source.rehearsal is not None

@@ -35,6 +35,13 @@ def of_writer(reports: Mapping[str, NodeStatus], writer: str) -> BackupReport | 
     return seen
 
 
+def elsewhere(cluster: Cluster, node: str, leader: str | None) -> str:
+    """Return in words that the ``leader``, another node, makes the backups; "" while that is not known."""
+    if not has_standbys(cluster) or leader in (None, node):
+        return ""
+    return f"{leader} takes writes now, and makes the backups"
+
+
 def at_rest(report: BackupReport) -> BackupReport:
     """Return what stays of a report when its node does not take writes any more."""
     return BackupReport(

@@ -12,7 +12,7 @@ from cenote.model.event_records import EventType, Note
 from cenote.model.fleet_records import Host
 from cenote.model.records import Cluster, ClusterStatus, MajorUpgrade
 from cenote.model.status_records import NodeStatus
-from cenote.model.topology import writer_or_first
+from cenote.model.topology import has_standbys, writer, writer_or_first
 from cenote.rules import online_migrations
 from cenote.rules.names import quoted
 
@@ -79,15 +79,19 @@ def withdrawn(cluster: Cluster) -> Cluster:
     return cluster if mark is None else replace(cluster, version=mark.source, major_upgrade=None)
 
 
-def ended(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> Cluster:
+def ended(cluster: Cluster, reports: Mapping[str, NodeStatus], leader: str | None = None) -> Cluster:
     """Return the cluster without its upgrade, if that is done or refused, else the same.
 
     A record without one that names another version than the data have, such as one from an older copy of
-    the store, follows the data.
+    the store, or of a cluster whose data come from backups of before an upgrade, follows the data.  Of
+    several nodes they are those of the ``leader``, and an upgrade of them ends otherwise.
     """
-    if len(cluster.nodes) != 1 or cluster.move is not None or cluster.restoration is not None:
+    mark, node = cluster.major_upgrade, writer(cluster, leader)
+    if node is None or cluster.move is not None or cluster.restoration is not None:
         return cluster
-    mark, report = cluster.major_upgrade, reports.get(writer_or_first(cluster).name)
+    if mark is not None and has_standbys(cluster):
+        return cluster
+    report = reports.get(node.name)
     if report is None or not report.data_version or cluster.deleted_at is not None:
         return cluster
     if mark is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 _SEGMENT = re.compile(r"[0-9A-F]{24}")
-_MARK = re.compile(r"([0-9A-F]{8}) ([0-9A-F]{24}) (\d{1,12})( settled)?\n?")
+_MARK = re.compile(r"(\d{1,20}) ([0-9A-F]{8}) ([0-9A-F]{24}) (\d{1,12})( settled)?\n?")
 _PER_FOLDER = 256
 _TIMELINE = 8  # digits in the name of a segment
 
@@ -21,10 +21,13 @@ _TIMELINE = 8  # digits in the name of a segment
 class Promotion:
     """That a node takes writes on a ``timeline``; ``first`` is its oldest WAL.
 
+    ``system`` is the system identifier of its data: after an upgrade to another major version, timelines
+    begin again at the first one.
     ``since`` is up to when all was archived, None if that is not known.  ``settled``: it is known whether
     what is before ``first`` is in the archive.
     """
 
+    system: str
     timeline: str
     first: str
     since: datetime | None = None
@@ -32,7 +35,8 @@ class Promotion:
 
     def encode(self) -> bytes:
         since = 0 if self.since is None else int(self.since.timestamp())
-        return f"{self.timeline} {self.first} {since}{' settled' if self.settled else ''}\n".encode()
+        settled = " settled" if self.settled else ""
+        return f"{self.system} {self.timeline} {self.first} {since}{settled}\n".encode()
 
 
 def decoded(content: bytes | None) -> Promotion | None:
@@ -40,12 +44,13 @@ def decoded(content: bytes | None) -> Promotion | None:
     match = _MARK.fullmatch((content or b"").decode(errors="replace"))
     if match is None:
         return None
-    since = int(match[3])
+    since = int(match[4])
     return Promotion(
-        timeline=match[1],
-        first=match[2],
+        system=match[1],
+        timeline=match[2],
+        first=match[3],
         since=datetime.fromtimestamp(since, UTC) if since else None,
-        settled=match[4] is not None,
+        settled=match[5] is not None,
     )
 
 

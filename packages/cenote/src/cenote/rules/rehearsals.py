@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from cenote.model.records import Cluster, Rehearsal
 from cenote.model.status_records import NodeStatus
 
 NAME_SUFFIX = "-rehearsal"
+PATIENCE = timedelta(minutes=2)  # in which the record of the source has to name a fork
 _LONGEST_NAME = 63
 _MOST_FINDINGS = 20
 
@@ -48,13 +49,14 @@ def begun(cluster: Cluster, version: str, fork: UUID, now: datetime) -> Cluster:
     return replace(cluster, rehearsal=Rehearsal(version=version, asked_at=now, fork=fork))
 
 
-def step(fork: Cluster, source: Cluster | None, report: NodeStatus | None) -> Step:
+def step(fork: Cluster, source: Cluster | None, report: NodeStatus | None, now: datetime) -> Step:
     """Return what is to be done with a fork; ``source`` is None when that is gone."""
     rehearsal = None if source is None else source.rehearsal
     if source is None or source.deleted_at is not None:
         return Step.REMOVE
     if rehearsal is None or rehearsal.fork != fork.id:
-        return Step.WAIT  # the record of the source is about to name it
+        # The record of the source is about to name it, unless whoever was asked for it has died before.
+        return Step.WAIT if now - fork.created_at < PATIENCE else Step.REMOVE
     if rehearsal.ended_at is not None:
         return Step.REMOVE
     if fork.restoration is not None or fork.major_upgrade is not None or report is None:

@@ -60,8 +60,11 @@ def needs_login(cluster: Cluster) -> bool:
 
 def are_resting(cluster: Cluster, reports: Mapping[str, NodeStatus]) -> bool:
     """Return whether no Patroni works, and all nodes but the one that is upgraded are stopped."""
+    mark = cluster.major_upgrade
+    if mark is None or not upgraded_alone(cluster) or mark.step is UpgradeStep.RELEASING:
+        return False
     others = [node for node in cluster.nodes if rests(cluster, node) and node.lost_at is None]
-    return bool(others) and all(_of(cluster, reports, node).stage == _RESTING for node in others)
+    return all(_of(cluster, reports, node).stage == _RESTING for node in others)
 
 
 def stepped(
@@ -82,7 +85,9 @@ def stepped(
         return replace(cluster, major_upgrade=None) if _is_joined(cluster, mark, reports, holder) else cluster
     if why_given_up(cluster, holder, now):
         return _given_up(cluster, mark, now)
-    if (report := _report_of(mark, reports)) is not None and report.stage in _ENDS:
+    report = _report_of(mark, reports)
+    # Of one that was over before a copy of the store was made, nothing is left but the data.
+    if report is not None and (report.done or report.stage in _ENDS):
         return _ended(cluster, mark, reports, now)
     if _is_over(cluster, mark, revision, reports, now):
         return replace(cluster, major_upgrade=replace(mark, step=_NEXT[mark.step], since=now))

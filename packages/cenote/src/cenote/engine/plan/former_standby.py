@@ -2,8 +2,9 @@
 
 Its server is stopped, and its data stay until the upgrade is decided: should that be refused, it goes on
 with them.  After it they are of no use, since no server follows one of another version; they are removed,
-and copied anew.  The record says so, by the system identifier that all data are to have, and not their
-version: so data of a former attempt are told, too.
+and copied anew, once another node takes writes under Patroni: until then it may be that no other data are
+left.  The record says so, by the system identifier that all data are to have, and not their version: so data
+of a former attempt are told, too.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield from _stop(context, seen)
     elif is_former(context, seen):
         yield from _stop(context, seen)
+        if context.agreed.leader in (None, context.node.name):
+            yield Wait("its data are from before an upgrade, and no upgraded node takes writes yet")
         yield EndProcesses(context.paths.data)
         yield Remove(context.paths.data)
 
