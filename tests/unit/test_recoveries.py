@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from cenote.errors import Busy, Invalid
-from cenote.model.records import BackupPlan, Move, Node, Restoration
+from cenote.model.records import BackupPlan, MajorUpgrade, Move, Node, Restoration
 from cenote.rules import lineages, recoveries, repository_listing
 from cenote.rules.host_states import HostState
 from cenote.rules.recoveries import Loss, NodeSeen
@@ -132,6 +132,20 @@ def test_a_recovered_cluster_is_what_it_was_but_for_its_node_and_the_mark() -> N
     )
     removed = replace(CLUSTER, nodes=(replace(ONE, lost_at=NOW),))
     assert recoveries.recovered(removed, TWO, NOW, MARK).left == (), "its host never comes back"
+
+
+def test_a_recovered_cluster_has_the_version_of_its_newest_backup() -> None:
+    upgraded = replace(CLUSTER, version="17")
+    assert recoveries.recovered(upgraded, TWO, NOW, MARK).version == "17"
+    assert recoveries.recovered(upgraded, TWO, NOW, MARK, version="15").version == "15"
+    mark = MajorUpgrade(source="15", asked_at=NOW)
+    begun = replace(upgraded, major_upgrade=mark)
+    for version, expected in (("", "15"), ("15", "15"), ("17", "17")):
+        found = recoveries.recovered(begun, TWO, NOW, MARK, version=version)
+        assert (found.version, found.major_upgrade) == (expected, None)
+    assert recoveries.version_change(upgraded, "") == recoveries.version_change(upgraded, "17") == []
+    [words] = recoveries.version_change(upgraded, "15")
+    assert words == "It has PostgreSQL 15, of which its newest backup is, and had 17."
 
 
 def test_one_of_several_nodes_is_recovered_when_all_of_them_are_lost_and_gets_as_many() -> None:

@@ -60,6 +60,8 @@ def test_a_fork_has_the_version_of_the_backup_that_it_begins_with() -> None:
     upgraded = replace(now, major_upgrade=MajorUpgrade(source="15", asked_at=NOON))
     for source, expected in ((now, "17"), (upgraded, "15")):
         assert restorations.version(source, source, report, None, is_live=True) == expected
+    seen = restorations.version(upgraded, upgraded, report, None, is_live=True, of_server="17")
+    assert seen == "17"  # its statistics are being collected
 
 
 SOURCE = replace(

@@ -92,7 +92,8 @@ async def origin_of(service: Service, wanted: BackupRestore, version: str | None
         _window(service, source, host, report)
     used_mib = 0 if status is None else status.used_mib
     record = source if target is None else await _record_at(service, source, target)
-    of_data = restorations.version(record, source, report, target, is_live=is_live)
+    of_server = "" if status is None else status.data_version
+    of_data = restorations.version(record, source, report, target, is_live=is_live, of_server=of_server)
     if version and version != of_data:
         when = "" if of_data == source.version else " at that moment"
         raise Invalid(f"version: a fork has the version of its source{when}, {of_data}.")

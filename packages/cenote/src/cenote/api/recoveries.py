@@ -216,7 +216,7 @@ async def _write(request: Call, cluster: Cluster, found: Loss, node: Node, there
     def recovered(current: Cluster) -> Cluster:
         if recoveries.lost_node(current) != lost or check(service, current) is not found:
             raise Conflict("The cluster was changed meanwhile; try again.")
-        changed = recoveries.recovered(current, nodes[0], now, new_mark(now, there), nodes[1:])
+        changed = recoveries.recovered(current, nodes[0], now, new_mark(now, there), nodes[1:], there.version)
         reports = service.store.reports(current.id)
         return cluster_backups.with_every_loss(changed, reports, read=knows_losses)
 
@@ -242,7 +242,8 @@ def _view(service: Service, cluster: Cluster, found: Loss, node: Node, there: Ar
         archived_at=there.archived_at,
         lost_at=lost_at,
         missing_seconds=recoveries.missing_seconds(there.archived_at, lost_at),
-        changed=port_changes(lost, node),
+        nodes=[_name(service, node) for node in nodes],
+        changed=[*recoveries.version_change(cluster, there.version), *port_changes(lost, nodes[0])],
     )
 
 

@@ -189,7 +189,7 @@ async def _from_repository(request: Call, before: Cluster, name: str, wish: str)
         try:
             there = await recoveries_api.archived(service, before, node)
             mark = recoveries_api.new_mark(datetime.now(UTC), there)
-            stored = await _undeleted_from_backups(request, before, name, node, mark)
+            stored = await _undeleted_from_backups(request, before, name, nodes, mark, there.version)
             return await _answered(request, before, stored)
         except PortTaken as error:
             await service.ports.release(before.id, node.host)
@@ -206,7 +206,7 @@ async def _from_repository(request: Call, before: Cluster, name: str, wish: str)
 
 
 async def _undeleted_from_backups(
-    request: Call, before: Cluster, name: str, node: Node, mark: str
+    request: Call, before: Cluster, name: str, nodes: tuple[Node, ...], mark: str, version: str
 ) -> Stored[Cluster]:
     service, note, now = request.service, request.note(EventType.CLUSTER_CREATE), datetime.now(UTC)
     [lost] = before.nodes
@@ -217,7 +217,7 @@ async def _undeleted_from_backups(
         former = () if current.is_put_away else current.nodes
         project, network = _groups(service, current)
         return replace(
-            deletions.undeleted_from_backups(current, name, node, former, now, mark),
+            deletions.undeleted_from_backups(current, name, nodes, former, now, mark, version),
             project_id=project,
             private_network_id=network,
             server_names=service.certificate_names(name, (node,)),
@@ -257,6 +257,7 @@ def _changes(service: Service, before: Cluster, after: Cluster) -> list[str]:
     told = []
     if before.name != after.name:
         told.append(f"Its name is {after.name}, and was {before.name}.")
+    told += recoveries.version_change(before, after.version)
     told += recoveries_api.port_changes(before.nodes[0], after.nodes[0])
     count = 1 if before.keep is None else before.keep.nodes
     if count != len(after.nodes):

@@ -84,6 +84,11 @@ class Archived(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     archived_at: datetime | None = None
     lineage: str = ""
 
+    @property
+    def version(self) -> str:
+        """The major version of the newest backup, "" if that is not known."""
+        return self.backups[-1].version if self.backups else ""
+
 
 class Drill(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A backup that was restored aside and checked; ``failure`` says what was wrong, "" if nothing was.

@@ -66,13 +66,19 @@ def undeleted(cluster: Cluster, name: str, nodes: tuple[Node, ...]) -> Cluster:
 
 
 def undeleted_from_backups(
-    cluster: Cluster, name: str, node: Node, former: tuple[Node, ...], now: datetime, mark: str
+    cluster: Cluster,
+    name: str,
+    nodes: tuple[Node, ...],
+    former: tuple[Node, ...],
+    now: datetime,
+    mark: str,
+    version: str = "",
 ) -> Cluster:
     """Return a deleted cluster as it is when its data come from its backups; see ``recoveries.recovered``.
 
     ``former`` are the nodes that its hosts have not put away yet.  What is in a trash stays there.
     """
-    there = recoveries.recovered(replace(cluster, nodes=former), node, now, mark)
+    there = recoveries.recovered(replace(cluster, nodes=former), nodes[0], now, mark, nodes[1:], version)
     return replace(there, name=name, deleted_at=None, keep=None)
 
 

@@ -174,18 +174,28 @@ def _check_wish(
         raise Busy("No host that it could be on keeps backups, so none can read those of the cluster.")
 
 
-def recovered(cluster: Cluster, node: Node, now: datetime, mark: str) -> Cluster:
+def recovered(
+    cluster: Cluster, node: Node, now: datetime, mark: str, standbys: tuple[Node, ...] = (), version: str = ""
+) -> Cluster:
     """Return the cluster with its data to be restored to a new node; ``mark`` is what it archives under.
+
+    ``version`` is the major version of its newest backup, "" if that is not known: after an upgrade there may
+    be none of the new version yet, and before the end of one there may be some.
+
+    The ``standbys`` copy the data when they are there.
 
     The former node is removed from its host once that is there again, and its data goes to the trash.  Of one
     without data nothing is removed: the new node is in the same place.
     """
     assert cluster.backups is not None
     at = now.replace(microsecond=0)
-    former = [one for one in cluster.nodes if one.lost_at is None and one.host != node.host]
+    hosts = {one.host for one in (node, *standbys)}
+    former = [one for one in cluster.nodes if one.lost_at is None and one.host not in hosts]
+    before = major_upgrades.withdrawn(cluster)
     return replace(
-        major_upgrades.withdrawn(cluster),  # the backups are of the former version
-        nodes=(node,),
+        before,
+        version=version or before.version,
+        nodes=(node, *standbys),
         left=(*cluster.left, *former),
         move=None,
         last_node=_number(node),
@@ -199,6 +209,13 @@ def recovered(cluster: Cluster, node: Node, now: datetime, mark: str) -> Cluster
             fork=False,
         ),
     )
+
+
+def version_change(cluster: Cluster, version: str) -> list[str]:
+    """Return in words that the newest backup is of another major version than a cluster, if it is."""
+    if version in ("", cluster.version):
+        return []
+    return [f"It has PostgreSQL {version}, of which its newest backup is, and had {cluster.version}."]
 
 
 def _number(node: Node) -> int:

@@ -23,13 +23,22 @@ def record_at(past: Iterable[tuple[datetime, Cluster]], current: Cluster, target
 
 
 def version(
-    record: Cluster, source: Cluster, report: BackupReport, target: datetime | None, *, is_live: bool
+    record: Cluster,
+    source: Cluster,
+    report: BackupReport,
+    target: datetime | None,
+    *,
+    is_live: bool,
+    of_server: str = "",
 ) -> str:
     """Return the major version of PostgreSQL of what is restored: that of the backup which it begins with.
 
     A record has the version that was asked for, which its data may not have had yet; it says what an earlier
-    version of the agent has not reported of a backup.  A server that is copied has that of its data.
+    version of the agent has not reported of a backup.  A server that is copied has that of its data, which is
+    ``of_server`` if it was reported.
     """
+    if is_live and of_server:
+        return of_server
     if is_live:
         mark = source.major_upgrade
         return source.version if mark is None else mark.source
