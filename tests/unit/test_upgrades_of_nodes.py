@@ -103,6 +103,14 @@ def test_each_step_waits_for_what_the_next_one_needs() -> None:
     assert step_of(stepped(at(UpgradeStep.HOLDING), checked, after=16)) is UpgradeStep.UPGRADING
 
 
+def test_it_is_not_too_late_once_all_others_rest() -> None:
+    resting = {name: reported(stage="resting") for name in NAMES}
+    cluster = at(UpgradeStep.RESTING)  # its login may be gone, though the record has it
+    assert stepped(cluster, resting, None, 121) is cluster
+    ready = replace(cluster, failover_login="")
+    assert step_of(stepped(ready, resting, None, 121)) is UpgradeStep.CHECKING
+
+
 def test_without_a_standby_that_is_there_none_has_to_rest() -> None:
     lost = tuple(replace(node, lost_at=NOW) if node.name != "node-2" else node for node in NODES)
     cluster = replace(at(UpgradeStep.RESTING), nodes=lost)
@@ -161,7 +169,7 @@ def test_what_cannot_be_begun_is_given_up(
     cluster: Cluster, holder: str | None, after: float, words: str
 ) -> None:
     now = NOW + timedelta(seconds=after)
-    assert words in upgrades_of_nodes.why_given_up(cluster, holder, now)
+    assert words in upgrades_of_nodes.why_given_up(cluster, {}, holder, now)
     back = stepped(cluster, {}, holder, after)
     assert (back.version, back.major_upgrade) == ("15", None)
 

@@ -157,7 +157,8 @@ class Controller:
             return
         if deletions.is_back(cluster, self._store.reports(cluster.id), stored.revision):
             await self._change(cluster, lambda one: replace(one, undeletion=None), None)
-        await self._end_upgrade(stored)
+        if await self._end_upgrade(stored):
+            return  # what has changed is looked at again
         await self._end_migration(cluster)
         await self._rehearsals.work_on(cluster)
         if self._rehearsals.is_unnamed(cluster):
@@ -269,33 +270,37 @@ class Controller:
         condition = self._election.condition()
         await self._store.update_cluster(cluster.id, change, note, condition)
 
-    async def _end_upgrade(self, stored: Stored[Cluster]) -> None:
-        """Take the mark of an upgrade off that is over, with an event that says how it has ended."""
+    async def _end_upgrade(self, stored: Stored[Cluster]) -> bool:
+        """Take the mark of an upgrade off that is over, with an event that says how it has ended.
+
+        Return whether the record has changed.
+        """
         cluster, reports = stored.value, self._store.reports(stored.value.id)
         if cluster.major_upgrade is not None and cluster.major_upgrade.node:
-            await self._step_upgrade(stored)
-            return
+            return await self._step_upgrade(stored)
         note = major_upgrades.note_of_end(cluster, reports)
 
         def ended(one: Cluster) -> Cluster:
             return major_upgrades.ended(one, self._store.reports(one.id), self._store.leader(one))
 
         await self._change(cluster, ended, note)
+        return ended(cluster) is not cluster
 
-    async def _step_upgrade(self, stored: Stored[Cluster]) -> None:
-        """Take the upgrade of a cluster with several nodes a step further."""
+    async def _step_upgrade(self, stored: Stored[Cluster]) -> bool:
+        """Take the upgrade of a cluster with several nodes a step further; return whether that is due."""
         cluster, now = stored.value, self._store.clock.now()
         holder, reports = self._store.agreed(cluster.id).leader, self._store.reports(cluster.id)
         after = upgrades_of_nodes.stepped(cluster, stored.revision, reports, holder, now)
         if after is cluster:
             self._later(cluster.id)  # what it waits for may be a time
-            return
-        given_up = upgrades_of_nodes.why_given_up(cluster, holder, now)
+            return False
+        given_up = upgrades_of_nodes.why_given_up(cluster, reports, holder, now)
         is_end = after.version != cluster.version or (
             upgraded_alone(cluster) != "" and upgraded_alone(after) == ""
         )
         note = major_upgrades.note_of_end(cluster, reports, given_up) if is_end else None
         await self._change(cluster, lambda one: after if one == cluster else one, note)
+        return True
 
     def _later(self, id: UUID) -> None:
         """Have a cluster looked at in a while; once, however often this is asked for meanwhile."""

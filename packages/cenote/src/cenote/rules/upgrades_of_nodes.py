@@ -83,7 +83,7 @@ def stepped(
         return cluster
     if mark.step is UpgradeStep.REJOINING:
         return replace(cluster, major_upgrade=None) if _is_joined(cluster, mark, reports, holder) else cluster
-    if why_given_up(cluster, holder, now):
+    if why_given_up(cluster, reports, holder, now):
         return _given_up(cluster, mark, now)
     report = _report_of(mark, reports)
     # Of one that was over before a copy of the store was made, nothing is left but the data.
@@ -94,8 +94,14 @@ def stepped(
     return cluster
 
 
-def why_given_up(cluster: Cluster, holder: str | None, now: datetime) -> str:
-    """Return why an upgrade is given up whose server was not stopped yet, in words; "" if it is not."""
+def why_given_up(
+    cluster: Cluster, reports: Mapping[str, NodeStatus], holder: str | None, now: datetime
+) -> str:
+    """Return why an upgrade is given up whose server was not stopped yet, in words; "" if it is not.
+
+    It is never too late once all others rest: what Patroni knew may be gone then, though the record has its
+    login still.
+    """
     mark = cluster.major_upgrade
     if mark is None or not upgraded_alone(cluster):
         return ""
@@ -106,7 +112,8 @@ def why_given_up(cluster: Cluster, holder: str | None, now: datetime) -> str:
         return ""
     if holder not in (None, mark.node):
         return f"{holder} has taken over from {mark.node}"
-    if mark.since is not None and now - mark.since > PATIENCE:
+    is_late = mark.since is not None and now - mark.since > PATIENCE
+    if is_late and not are_resting(cluster, reports):
         return f"its nodes were not stopped within {PATIENCE.seconds} seconds"
     return ""
 
