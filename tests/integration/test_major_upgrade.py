@@ -246,12 +246,28 @@ def test_rehearsal_leaves_the_cluster_as_it_is_and_says_what_would_happen(site: 
     assert "reg" in found["reason"]
     again = site.running.run("cluster", "upgrade", "tried", site.newer, "--rehearse")
     assert again.returncode != 0
-    names = wait_until(
-        "the forks are gone",
-        60,
-        lambda: [] if any("rehearsal" in name for name in site.names()) else site.names(),
-    )
-    assert "tried" in names
+    assert "tried" in without_forks(site)
+
+    # A fork ends with its source, and a rehearsal with its fork.
+    run(uri, "DROP TABLE kept")
+    site.client.databases.rehearse_upgrade(id, {"version": site.newer})
+    [fork] = site.client.request("GET", "/v2/databases?name=tried-rehearsal")["databases"]
+    site.client.databases.destroy_cluster(fork["id"])
+    found = wait_until("the third rehearsal is over", 10, over)
+    assert "its fork was deleted" in found["reason"]
+    site.client.databases.rehearse_upgrade(id, {"version": site.newer})
+    site.client.databases.destroy_cluster(id)
+    assert "tried" not in without_forks(site)
+
+
+def without_forks(site: Site) -> list[str]:
+    """Wait until no fork is there on which an upgrade is rehearsed; return the names of all clusters."""
+
+    def names() -> list[str]:
+        found: list[str] = site.names()
+        return [] if any("rehearsal" in name for name in found) else [*found, ""]
+
+    return wait_until("the forks are gone", 60, names)
 
 
 def test_kill_at_a_random_moment_loses_nothing(site: Site) -> None:
