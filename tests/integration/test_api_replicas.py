@@ -17,6 +17,7 @@ from tests.support.api import HOST, POOL, Api, Apis
 
 OTHER = replace(HOST, id="there", name="there", address="127.0.1.7")
 REPLICA = {"name": "reports", "size": "db-s-1vcpu-2gb", "region": "fra1", "tags": ["blue"]}
+SOURCE = {"source": {"host": "db.example.com", "port": 5432, "username": "u", "password": "p"}}
 AT_ONCE = Settings(wait_seconds=0, host_id="here", access_wait_seconds=0)
 
 
@@ -124,12 +125,15 @@ def test_a_replica_has_pools_trusted_sources_and_settings_of_its_own_and_users_o
             ("POST", "backups/drills", None),
             ("GET", "recover", None),
             ("POST", "recover", {}),
+            ("PUT", "online-migration", SOURCE),
         ):
             message = await api.refusal(method, f"{own}/{path}", 422, json=body)
             assert message.startswith("reports is a read replica: this is done with its source, backend"), (
                 path
             )
             assert cluster.rpartition("/")[2] in message
+        followed = await api.refusal("PUT", f"{cluster}/online-migration", 422, json=SOURCE)
+        assert "has read replicas, which could not follow it: reports" in followed
         moved = await api.refusal("POST", f"{own}/move", 422, json={})
         assert "add another one there, and delete this one" in moved
         twice = await api.refusal("POST", f"{own}/replicas", 422, json=REPLICA)

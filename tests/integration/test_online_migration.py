@@ -176,6 +176,35 @@ def test_a_source_that_may_not_replicate_is_dumped(site: Site, source: PlainPost
     site.client.request("DELETE", f"/v2/databases/{cluster['id']}")
 
 
+def test_what_a_source_may_not_do(site: Site) -> None:
+    """One whose owner is an attacker: it names tables that are not its own, or lets this host in anyway."""
+    cluster = site.made("attacked")
+    migration = Migration(site.client, cluster["id"])
+    with plain_postgres() as source:
+        source.run("CREATE DATABASE evil")
+        source.run("CREATE TABLE t (n int PRIMARY KEY)", "evil")
+        source.run(
+            "CREATE FUNCTION more() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " INSERT INTO pg_catalog.pg_publication_rel (oid, prpubid, prrelid)"
+            " SELECT 9999, oid, 'pg_catalog.pg_authid'::regclass FROM pg_catalog.pg_publication;"
+            " END $$; CREATE EVENT TRIGGER more ON ddl_command_end WHEN tag IN ('CREATE PUBLICATION')"
+            " EXECUTE FUNCTION more()",
+            "evil",
+        )
+        before = state(source, ("evil",))
+        migration.start(source)
+        failed = migration.reaches("error")
+        assert failed["cenote"]["reason"] == "the source publishes pg_authid, which did not come from it"
+        assert state(source, ("evil",)) == before
+
+        hba = source.folder / "source" / "pg_hba.conf"
+        hba.write_text("host all all 127.0.0.1/32 trust\n")
+        source.run("SELECT pg_reload_conf()")
+        with pytest.raises(InvalidError, match="asks this user for no password"):
+            migration.start(source)
+    site.client.request("DELETE", f"/v2/databases/{cluster['id']}")
+
+
 def test_a_cluster_that_is_deleted_leaves_the_source_clean(site: Site, source: PlainPostgres) -> None:
     cluster = site.made("deleted")
     before = state(source, ("bank",))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -18,9 +18,9 @@ from cenote.model.migrations import (
     OnlineMigration,
     Wish,
 )
-from cenote.model.records import ClusterStatus
+from cenote.model.records import BackupPlan, ClusterStatus
 from cenote.model.status_records import NodeStatus
-from cenote.rules import migration_checks, online_migrations
+from cenote.rules import deletions, migration_checks, online_migrations
 from cenote.rules.migration_checks import SourceDatabase, SourceServer, SourceTable, TargetServer
 from tests.support.etcd import bare_cluster
 
@@ -125,6 +125,7 @@ def test_what_is_in_the_way_on_the_source_is_named(source: dict[str, Any], words
     [
         ({"name": "postgres"}, "the cluster keeps its own: add it to ignore_dbs"),
         ({"name": "a b"}, "is not possible here"),
+        ({"name": "template1"}, "is not possible here"),
         ({"open": False}, "does not take connections"),
         ({"extensions": frozenset({"postgis"})}, "does not offer postgis, which database shop has"),
         ({"tables": (SourceTable("public", "x", readable=False),)}, "cannot read public.x of database shop"),
@@ -199,6 +200,25 @@ def test_only_one_goes_on_at_a_time() -> None:
         online_migrations.check(CLUSTER, None, ClusterStatus.CREATING)
     with pytest.raises(Busy, match="finish it or stop it"):
         online_migrations.check_none(MIGRATING)
+
+
+def test_a_copy_that_would_take_the_changes_is_refused() -> None:
+    for moment in (None, AT):
+        with pytest.raises(Busy, match="into one is under way"):
+            online_migrations.check_copy(MIGRATING, moment)
+    online_migrations.check_copy(MIGRATING, AT - timedelta(seconds=1))
+    online_migrations.check_copy(CLUSTER, None)
+
+
+def test_a_cluster_that_gets_former_data_gives_its_migration_up() -> None:
+    node = CLUSTER.nodes[0]
+    deleted = replace(MIGRATING, deleted_at=AT, backups=BackupPlan(sealed_passphrase="s"))
+    for back in (
+        deletions.undeleted(deleted, "one", CLUSTER.nodes),
+        deletions.undeleted_from_backups(deleted, "one", (node,), (), AT, "m"),
+    ):
+        assert back.online_migration == replace(MIGRATION, wish=Wish.CANCEL)
+    assert deletions.undeleted(replace(deleted, online_migration=None), "one", ()).online_migration is None
 
 
 # -- The end

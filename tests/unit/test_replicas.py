@@ -17,6 +17,7 @@ from cenote.engine.plan.slots import Slot
 from cenote.errors import Busy, Invalid
 from cenote.model import catalog, topology
 from cenote.model.changes import Change, Plan, Refuse, Remove, Rename, Sql, Start, Stop, Wait, WriteFile
+from cenote.model.migrations import MigrationSource, OnlineMigration
 from cenote.model.parts import PartName
 from cenote.model.records import Cluster, ClusterStatus, FirewallRule, MajorUpgrade, SourceType
 from cenote.model.status_records import NodeStatus, Standby
@@ -143,6 +144,11 @@ def test_which_clusters_can_have_one_more_replica() -> None:
     upgraded = msgspec.structs.replace(SOURCE, major_upgrade=MajorUpgrade(source="15", asked_at=NOW))
     with pytest.raises(Busy, match="is being upgraded"):
         replicas.check_source(upgraded, online, [], "more")
+    origin = MigrationSource(host="old", port=5432, dbname="d", username="u", sealed_password="s")
+    migration = OnlineMigration(id=uuid4(), source=origin, asked_at=NOW)
+    busy = msgspec.structs.replace(SOURCE, online_migration=migration)
+    with pytest.raises(Busy, match="has an online migration into it"):
+        replicas.check_source(busy, online, [], "more")
     for source, others, words in (
         (REPLICA, [], "no replicas of its own"),
         (SOURCE, [REPLICA], "replica name is not available"),

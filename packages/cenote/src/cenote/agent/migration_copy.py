@@ -174,6 +174,9 @@ class DatabaseCopy:
                 await shared.note(f"identity {self._name} {json.dumps([one.schema, one.name, one.identity])}")
             await self._source.publish(self._name, name, published, to_change)
             await self._target.subscribe(self._name, name, self._source.conninfo(self._name))
+        if strangers := await self._target.strangers(self._name, name):
+            raise MigrationFailed(f"the source publishes {some(strangers)}, which did not come from it")
+        await self._target.enable(self._name, name)
         self._tell(step=Step.COPYING, tables=len(published))
         failed_before = await self._target.failures(name)
         while True:

@@ -20,6 +20,7 @@ from cenote.errors import CenoteError
 from cenote.host import extensions, migration_source
 from cenote.host.sql import Session
 from cenote.importing import facts, target
+from cenote.model import topology
 from cenote.model.migrations import ROLE
 from cenote.model.records import ADMIN_USER
 
@@ -29,6 +30,10 @@ _MARKS = SQL("SELECT name FROM cenote.made WHERE kind = {}").format(Literal(ledg
 _STATES = """
 SELECT count(*), count(*) FILTER (WHERE srsubstate = 'r')
 FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid WHERE s.subname = {}
+"""
+_STRANGERS = """
+SELECT c.oid::regclass::text FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid
+JOIN pg_class c ON c.oid = r.srrelid WHERE s.subname = {} AND c.relowner <> s.subowner ORDER BY 1
 """
 _FAILURES = """
 SELECT coalesce(sum(apply_error_count + sync_error_count), 0)::bigint FROM pg_stat_subscription_stats
@@ -202,15 +207,17 @@ class MigrationTarget:
     # -- The subscription
 
     async def subscribe(self, database: str, name: str, conninfo: str) -> None:
-        """Have a subscription that the role owns; the server begins to copy.
+        """Have a subscription that the role owns; the server begins to copy once it is enabled.
 
         Its owner has to be a superuser at that moment, before PostgreSQL 16, and is none when others see it.
         """
         if await self.is_subscribed(name):
             return
-        options = SQL("create_slot = false, slot_name = {}, enabled = true, copy_data = true").format(
-            Literal(name)
-        )
+        # What the source is told to be here must outlive a failover; one server alone has no need to wait.
+        commits = "on" if topology.has_standbys(self.context.cluster) else "off"
+        options = SQL(
+            "create_slot = false, slot_name = {}, enabled = false, copy_data = true, synchronous_commit = {}"
+        ).format(Literal(name), Literal(commits))
         if int(self.context.version) >= _RUN_OWNER_SINCE:
             options += SQL(", password_required = false")
         making = SQL("CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} WITH ({})")
@@ -222,6 +229,18 @@ class MigrationTarget:
             SQL("ALTER SUBSCRIPTION {} OWNER TO {}").format(Identifier(name), _ME),
             SQL("ALTER ROLE {} NOSUPERUSER").format(_ME),
         )
+
+    async def strangers(self, database: str, name: str) -> list[str]:
+        """Return the tables that a source has named for a subscription and that were not copied from it.
+
+        Before PostgreSQL 15 changes are applied to any table, also to those of the system.
+        """
+        rows = await self.session.rows(database, SQL(_STRANGERS).format(Literal(name)).as_string(None))
+        return [table for (table,) in rows]
+
+    async def enable(self, database: str, name: str) -> None:
+        enabling = SQL("ALTER SUBSCRIPTION {} ENABLE").format(Identifier(name))
+        await self._run(database, f"enabling the subscription of database {database}", enabling)
 
     async def is_subscribed(self, name: str) -> bool:
         query = SQL("SELECT FROM pg_subscription WHERE subname = {}").format(Literal(name)).as_string(None)

@@ -82,7 +82,8 @@ class MigrationWork:
         self._report, self._written, self._told_at = known, known, 0.0
         self._trouble_since: float | None = None
         self._marks: set[str] = set()
-        self._is_ending = known.ready  # objects get their owners: there is no way back
+        # Objects get their owners: there is no way back.  None until the server has told whether it is so.
+        self._is_ending: bool | None = True if known.ready else None
 
     # -- The whole
 
@@ -136,7 +137,7 @@ class MigrationWork:
                 return False
             is_early = self._report.status is MigrationStatus.RUNNING
             gives_up = migration.wish is Wish.CANCEL or (migration.wish is Wish.STOP and is_early)
-            if gives_up and not self._is_ending:
+            if gives_up and self._is_ending is False:
                 return True
             self._migration = migration
             await asyncio.sleep(_POLL_SECONDS)
@@ -171,6 +172,7 @@ class MigrationWork:
         if self._report.ready:
             await self._open()
             return
+        await self._remember()
         await self._closed()
         shared = await self._copying()
         copies = [DatabaseCopy(shared, self._progress(name)) for name in self._migration.databases]
@@ -182,8 +184,8 @@ class MigrationWork:
             if self._migration.method is Method.LOGICAL:
                 await self._tell(status=MigrationStatus.SYNCING, reason="")
                 await self._follow(shared)
+            self._is_ending = True
             await shared.note("ending")
-        self._is_ending = True
         for copy in copies:
             await copy.part()
         roles = Roles(self._target, await shared.source.verifiers())
@@ -196,6 +198,14 @@ class MigrationWork:
         await self._drop_roles(STAND_IN_MARK)
         await self._target.end()
         await self._open()
+
+    async def _remember(self) -> None:
+        """Learn from the server how far it is, which another node may have reported."""
+        marks, migration = await self._target.marks(), self._migration
+        is_copied = all(f"indexes {name}" in marks for name in migration.databases)
+        if is_copied and migration.method is Method.LOGICAL:
+            await self._tell(status=MigrationStatus.SYNCING)
+        self._is_ending = "ending" in marks
 
     async def _open(self) -> None:
         """Have the databases opened, and wait until customers can enter them."""

@@ -21,9 +21,16 @@ from cenote.api.service import Service
 from cenote.errors import Busy, Invalid, Unavailable
 from cenote.model.backups import BackupReport
 from cenote.model.fleet_records import Host
-from cenote.model.records import Cluster, ClusterStatus, FirewallRule, Restoration, User
-from cenote.model.topology import Health, writer_or_first
-from cenote.rules import backup_window, configuration, repository_identity, restorations, scheduling
+from cenote.model.records import Cluster, ClusterStatus, FirewallRule, Node, Restoration, User
+from cenote.model.topology import Health
+from cenote.rules import (
+    backup_window,
+    configuration,
+    online_migrations,
+    repository_identity,
+    restorations,
+    scheduling,
+)
 from cenote.rules.backup_window import Window
 from cenote.rules.scheduling import Placement, Wanted
 from cenote.security import credentials
@@ -80,6 +87,7 @@ async def origin_of(service: Service, wanted: BackupRestore, version: str | None
     text = (wanted.backup_created_at or "").strip()
     target = backup_window.moment(text) if text else None
     source = await _source(service, wanted.database_name)
+    online_migrations.check_copy(source, target)
     host = service.store.hosts_by_id().get(service.store.shown_node(source).host)
     if host is None:
         raise Busy(f"The host of {source.name} was removed from the fleet.")

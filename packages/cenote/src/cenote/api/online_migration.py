@@ -33,7 +33,7 @@ from cenote.model.migrations import (
 )
 from cenote.model.record import Secret
 from cenote.model.records import Cluster
-from cenote.rules import online_migrations, record_formats
+from cenote.rules import online_migrations, record_formats, replicas
 from cenote.stats.observer import MigrationQuestion
 
 PATH = "/v2/databases/{database_cluster_uuid}/online-migration"
@@ -116,7 +116,13 @@ class MigrationView(msgspec.Struct):
 
 
 @operation(
-    HTTPMethod.PUT, PATH, scope=UPDATE, body=StartMigration, answer=MigrationView, also=(409, 412, 422, 503)
+    HTTPMethod.PUT,
+    PATH,
+    scope=UPDATE,
+    body=StartMigration,
+    answer=MigrationView,
+    also=(409, 412, 422, 503),
+    of_replica=replicas.AT_SOURCE,
 )
 async def start_migration(request: Call) -> Response:
     """Copy the databases of another PostgreSQL server into a cluster, and let them follow until that is over.
@@ -209,6 +215,8 @@ async def _wish(request: Call, wish: Wish) -> Cluster:
 
 def _check(service: Service, cluster: Cluster) -> None:
     record_formats.check_readers(service.store.known_hosts(), record_formats.WITH_MIGRATIONS)
+    # A promoted one would take the changes from the source that the cluster waits for.
+    replicas.check_not_followed(cluster, [stored.value for stored in service.store.replicas(cluster.id)])
     online_migrations.check(cluster, service.report(cluster), service.status(cluster))
 
 

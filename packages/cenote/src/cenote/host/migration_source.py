@@ -13,6 +13,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
+from cenote.conf.conninfo import NO_PASSFILE
 from cenote.errors import CenoteError
 from cenote.model.migrations import MigrationSource
 from cenote.model.record import Secret
@@ -126,6 +127,7 @@ class Source:
             port=source.port,
             user=source.username,
             password=self._password.reveal(),
+            passfile=NO_PASSFILE,
             dbname=database,
             sslmode="require" if source.tls else "disable",
             gssencmode="disable",
@@ -140,6 +142,7 @@ class Source:
             "PGPORT": str(source.port),
             "PGUSER": source.username,
             "PGPASSWORD": self._password.reveal(),
+            "PGPASSFILE": NO_PASSFILE,
             "PGDATABASE": database,
             "PGSSLMODE": "require" if source.tls else "disable",
             "PGGSSENCMODE": "disable",
@@ -156,6 +159,11 @@ class Source:
                 autocommit=True,
                 application_name="cenote migration",
             ) as connection:
+                # As for dblink: what a server gives to whoever reaches it from this host is not a customer's.
+                if not connection.pgconn.used_password:
+                    raise SourceProblem(
+                        "the source asks this user for no password: have its pg_hba.conf demand one"
+                    )
                 # A customer's functions in other schemas could stand in front of PostgreSQL's own.
                 await connection.execute("SET search_path = pg_catalog")
                 await connection.execute("SET statement_timeout = 0")

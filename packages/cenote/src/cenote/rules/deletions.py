@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from cenote.model.records import Cluster, Keep, MoveStage, Node, Undeletion
 from cenote.model.status_records import NodeStatus
 from cenote.model.topology import has_standbys, writer_or_first
-from cenote.rules import moves, recoveries
+from cenote.rules import moves, online_migrations, recoveries
 
 
 def deleted(
@@ -56,7 +56,7 @@ def undeleted(cluster: Cluster, name: str, nodes: tuple[Node, ...]) -> Cluster:
     """Return a deleted cluster as it is when it is there again, under this name and with these nodes."""
     assert cluster.deleted_at is not None
     return replace(
-        cluster,
+        online_migrations.given_up(cluster),  # its source was cleaned at the deletion
         name=name,
         nodes=nodes,
         deleted_at=None,

@@ -9,6 +9,7 @@ from cenote.model.migrations import Method
 from cenote.rules import names
 
 _SUPERUSER = "postgres"  # also its database, which each server has for itself
+_TEMPLATES = ("template0", "template1")  # what is in one would be in each new database
 OLDEST = 12  # major version of a source
 _SHOWN = 5  # names in a message
 _MIB = 1024 * 1024
@@ -218,7 +219,7 @@ def _of_database(one: SourceDatabase, target: TargetServer) -> Iterator[str]:
     if one.name == _SUPERUSER:
         yield f"database {_SUPERUSER} is not empty, and the cluster keeps its own: add it to ignore_dbs"
         return
-    if not names.SERVER_NAME.fullmatch(one.name):
+    if one.name in _TEMPLATES or not names.SERVER_NAME.fullmatch(one.name):
         yield f"the name of database {names.quoted(one.name)} is not possible here: add it to ignore_dbs"
         return
     if not one.open:

@@ -59,6 +59,27 @@ def check_none(cluster: Cluster) -> None:
         raise Busy(f"An online migration into the cluster is under way. {_WAIT}")
 
 
+def check_copy(cluster: Cluster, moment: datetime | None) -> None:
+    """Raise Busy for a copy of a cluster as of a moment, None for now, with a migration in it that goes on.
+
+    The copy would take changes from the source that the cluster waits for.
+    """
+    migration = active(cluster)
+    if migration is not None and (moment is None or moment >= migration.asked_at):
+        raise Busy(
+            f"An online migration into {cluster.name} is under way. {_WAIT} Or fork it as of a moment before"
+            f" {migration.asked_at:%Y-%m-%dT%H:%M:%SZ}."
+        )
+
+
+def given_up(cluster: Cluster) -> Cluster:
+    """Return a cluster that gets the data of a former moment: a migration into it cannot go on from there."""
+    migration = active(cluster)
+    if migration is None:
+        return cluster
+    return replace(cluster, online_migration=replace(migration, wish=Wish.CANCEL))
+
+
 def refuse(problems: Sequence[str]) -> None:
     """Raise Invalid that names all that is in the way of a migration, if anything is."""
     if problems:

@@ -20,7 +20,7 @@ from cenote.model.fleet_records import Host
 from cenote.model.records import Cluster, Node, Restoration
 from cenote.model.restores import Restored
 from cenote.model.status_records import NodeStatus
-from cenote.rules import major_upgrades, moves, scheduling
+from cenote.rules import major_upgrades, moves, online_migrations, scheduling
 from cenote.rules.host_states import DOWN_SECONDS, HostState
 from cenote.rules.scheduling import NO_LIMITS, Candidate, Overcommit, Wanted
 
@@ -193,8 +193,8 @@ def recovered(
     former = [one for one in cluster.nodes if one.lost_at is None and one.host not in hosts]
     before = major_upgrades.withdrawn(cluster)
     return replace(
-        before,
-        version=version or before.version,
+        # The backups are of the former version, and of a former moment.
+        online_migrations.given_up(major_upgrades.withdrawn(cluster)),
         nodes=(node, *standbys),
         left=(*cluster.left, *former),
         move=None,

@@ -17,6 +17,7 @@ from cenote.model import catalog
 from cenote.model.catalog import Size
 from cenote.model.records import Cluster, ClusterStatus
 from cenote.model.status_records import NodeStatus
+from cenote.rules import online_migrations
 
 MOST = 10  # replicas of a cluster; each takes a sender and a slot of its server
 
@@ -74,6 +75,7 @@ def check_source(source: Cluster, status: ClusterStatus, replicas: Sequence[Clus
     doing = {
         "is being moved to another host": source.move,
         "is being upgraded to another major version": source.major_upgrade,
+        "has an online migration into it": online_migrations.active(source),
     }
     for words, found in doing.items():
         if found is not None:
