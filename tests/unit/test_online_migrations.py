@@ -18,9 +18,9 @@ from cenote.model.migrations import (
     OnlineMigration,
     Wish,
 )
-from cenote.model.records import BackupPlan, ClusterStatus
+from cenote.model.records import BackupPlan, ClusterStatus, Database
 from cenote.model.status_records import NodeStatus
-from cenote.rules import deletions, migration_checks, online_migrations
+from cenote.rules import databases, deletions, migration_checks, online_migrations
 from cenote.rules.migration_checks import SourceDatabase, SourceServer, SourceTable, TargetServer
 from tests.support.etcd import bare_cluster
 
@@ -200,6 +200,14 @@ def test_only_one_goes_on_at_a_time() -> None:
         online_migrations.check(CLUSTER, None, ClusterStatus.CREATING)
     with pytest.raises(Busy, match="finish it or stop it"):
         online_migrations.check_none(MIGRATING)
+
+
+def test_a_database_that_is_filled_is_not_removed() -> None:
+    shop = replace(MIGRATING, databases=(Database(name="shop"), Database(name="own")))
+    with pytest.raises(Busy, match="under way"):
+        databases.remove_database(shop, "shop")
+    assert [one.name for one in databases.remove_database(shop, "own").databases] == ["shop"]
+    assert databases.remove_database(replace(shop, online_migration=None), "shop").database("shop") is None
 
 
 def test_a_copy_that_would_take_the_changes_is_refused() -> None:

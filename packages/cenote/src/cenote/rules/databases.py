@@ -8,7 +8,7 @@ from cenote.errors import Invalid, NotFound
 from cenote.model.by_sql import BySql
 from cenote.model.records import DEFAULT_DATABASE, Cluster, Database, RemovalKind
 from cenote.model.status_records import NodeStatus
-from cenote.rules import removals, sql_changes
+from cenote.rules import online_migrations, removals, sql_changes
 from cenote.rules.names import check_unused, quoted, server_name
 
 MAX_DATABASES = 1_000
@@ -54,6 +54,8 @@ def remove_database(cluster: Cluster, name: str, seen: NodeStatus | None = None)
         raise NotFound
     if name == DEFAULT_DATABASE:
         raise Invalid(f"database {DEFAULT_DATABASE!r} can't be deleted.")
+    if name in online_migrations.closed_databases(cluster):
+        online_migrations.check_none(cluster)
     check_unused(f"database {name!r}", [pool.name for pool in cluster.pools if pool.database == name])
     return replace(
         removals.begin(cluster, RemovalKind.DATABASE, name, seen),
