@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ import psycopg
 import pytest
 
 from cenote.security import certificates
+from cenote_client import _operations
 from tests.support.official_pydo import official_answer
+from tests.support.reference import Reference
 from tests.support.service import Service, answer_of
 from tests.support.through import NUMBER, service
 
@@ -277,3 +280,30 @@ def test_all_that_is_set_of_a_cluster_is_set_by_the_official_client() -> None:
     assert {"cluster_create", "cluster_update"} <= kinds
     for silent in ("credentials updated", "autoscale updated", "firewall updated", "window updated"):
         assert told[silent] is None
+
+
+def test_a_migration_is_started_followed_and_stopped_by_the_official_client() -> None:
+    with service() as running:
+        told = played("migration.py", running)
+    started, done = told["started"], told["done"]
+    assert started["status"] == "running"
+    assert {told[when]["id"] for when in ("started", "syncing", "done")} == {started["id"]}
+    assert told["stopped"] is None
+    assert done["status"] == "done"
+
+
+def test_each_operation_for_postgresql_is_called_by_one_of_the_scripts() -> None:
+    """Which method is which operation, our client says, whose names are pydo's."""
+    called = {
+        method
+        for script in SCRIPTS.glob("*.py")
+        for method in re.findall(r"\bdatabases\.(\w+)\b", script.read_text())
+    }
+    operations = {
+        (operation.method, operation.path)
+        for name, operation in vars(_operations).items()
+        if isinstance(operation, _operations.Operation) and name.lower() in called
+    }
+    expected = {(method, re.sub(r"\{\w+\}", "{}", path)) for method, path in Reference().for_postgresql()}
+    assert len(expected) == 51
+    assert expected - operations == set()

@@ -12,6 +12,7 @@ def test_the_official_pydo_adds_a_replica_and_promotes_it_at_once() -> None:
             told = played("replicas.py", running, NODES=str(nodes))
             replica, cluster = told["created"]["replica"], told["cluster"]
             assert [one["name"] for one in told["listed"]["replicas"]] == ["read-nyc3-01"]
+            assert told["removed"] is None
             assert told["promoted"] is None
             assert told["deleted"] is None
             assert cluster["id"] == replica["id"]

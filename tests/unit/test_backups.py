@@ -653,11 +653,15 @@ def test_the_time_of_day_is_the_chosen_one_or_follows_from_the_id() -> None:
         (Archiver("off", None, None), archiving.NO_BACKUPS_YET),
         (Archiver("always", None, NOW, "disk full"), "not archived yet: disk full"),
         (
+            Archiver("always", None, NOW, "…/archive.info': unable to open missing file '…/archive.info'"),
+            "not archived yet: the repository has nothing of this cluster yet",
+        ),
+        (
             Archiver("always", NOW - timedelta(hours=1), NOW, "disk full"),
             "not archived since 2026-11-29 11:00:00 UTC: disk full",
         ),
     ],
-    ids=["nothing yet", "archived since", "off", "never", "not any more"],
+    ids=["nothing yet", "archived since", "off", "never", "no stanza yet", "not any more"],
 )
 def test_why_wal_is_not_archived(seen: Archiver, expected: str) -> None:
     assert archiving.problem(seen) == expected

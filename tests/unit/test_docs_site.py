@@ -19,6 +19,7 @@ LINK = re.compile(
     r"(?<!!)\[[^]]*\]\(([^)\s]+)\)|<(?:img|source)\b[^>]*\bsrc(?:set)?=\"([^\"]+)\"|!\[[^]]*\]\(([^)\s]+)\)"
 )
 HEADING = re.compile(r"^#{1,6} +(.+)$", re.MULTILINE)
+TOPS = ("packages", "tests", "tools", "scripts", "docs", "bench", "faults", "monitoring", "packaging")
 CASES = [(page, link) for page in PAGES for link in ["".join(found) for found in LINK.findall(prose(page))]]
 
 
@@ -55,3 +56,13 @@ def test_a_link_leads_to_a_file_and_a_heading_that_are_there(page: Path, link: s
     assert target.is_relative_to(ROOT)
     if anchor:
         assert anchor in anchors(target), f"{target.name} has no heading {anchor!r}"
+
+
+def test_each_module_that_the_architecture_names_is_there() -> None:
+    """It names them by the end of their path, most without the package."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    named_ones = set(re.findall(r"`([\w/.-]+\.(?:py|sh|txt|md|yml))`", text))
+    assert len(named_ones) > 50
+    there = [f"/{path.relative_to(ROOT)}" for top in TOPS for path in (ROOT / top).rglob("*.*")]
+    missing = {name for name in named_ones if not any(path.endswith(f"/{name}") for path in there)}
+    assert missing == set()

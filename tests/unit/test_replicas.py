@@ -253,6 +253,12 @@ def test_the_copy_is_of_the_source_by_the_slot_of_the_replica_and_has_its_number
     assert isinstance(renamed, Rename)
 
 
+def test_a_copy_whose_slot_is_not_made_yet_says_so_and_any_other_what_its_log_says() -> None:
+    said = base_backup.why_ended(f'pg_basebackup: error: ERROR:  replication slot "{SLOT}" does not exist')
+    assert said == "its replication slot is not there yet on the node to copy from"
+    assert base_backup.why_ended("no space left on device") == "no space left on device"
+
+
 def test_a_replica_that_is_to_be_copied_anew_gives_its_data_up_and_promoted_data_never() -> None:
     has = base_backup.Seen(has_data=True, is_standby=True, copy=1, server_runs=True)
     assert list(base_backup.plan(CONTEXT, has)) == []

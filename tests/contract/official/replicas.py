@@ -39,6 +39,8 @@ online(id)
 wanted = {"name": "read-nyc3-01", "region": "nyc3", "size": size}
 told: dict[str, Any] = {"created": client.databases.create_replica(id, body=wanted)}
 told["listed"] = client.databases.list_replicas(id)
+client.databases.create_replica(id, body=wanted | {"name": "passing"})
+told["removed"] = client.databases.destroy_replica(id, "passing")
 told["promoted"] = client.databases.promote_replica(id, "read-nyc3-01")
 told["deleted"] = client.databases.destroy_cluster(id)
 told["cluster"] = online(told["created"]["replica"]["id"])

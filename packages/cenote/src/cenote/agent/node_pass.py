@@ -29,7 +29,7 @@ from cenote.model import parameters
 from cenote.model.changes import Change, CopyTemplate, Refuse, Start, Stop, Wait
 from cenote.model.event_records import Note
 from cenote.model.parts import PartName
-from cenote.model.paths import PATRONI, PATRONI_LOG
+from cenote.model.paths import BASE_BACKUP, PATRONI, PATRONI_LOG
 from cenote.model.status_records import DiskUse, NodeStatus, SettingLimits
 from cenote.model.trash import TrashNote
 from cenote.rules import refused_settings, restarts
@@ -276,7 +276,10 @@ def _failure_reason(start: Start) -> str:
     log_file = start.program.log
     if start.program.name == PATRONI:
         log_file = start.program.directory / PATRONI_LOG
-    return files.tail(log_file) or "its log is empty"
+    said = files.tail(log_file)
+    if start.program.name == BASE_BACKUP:
+        said = plan.base_backup.why_ended(said)
+    return said or "its log is empty"
 
 
 def session_of(context: NodeContext, lock_milliseconds: int = LOCK_MILLISECONDS) -> Session:

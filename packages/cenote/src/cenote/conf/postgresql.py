@@ -108,7 +108,7 @@ def standby_settings(primary: str, slot: str) -> dict[str, str]:
 def replica_settings(primary: str, slot: str) -> dict[str, str]:
     """Return the settings of a read replica; ``primary`` is "" while it is not known where its source is.
 
-    How long its queries may hold it back is left to its owner.
+    Its queries may hold it back for PostgreSQL's own 30 seconds, as they are what it is for.
     """
     settings = standby_settings(primary, slot)
     del settings["max_standby_streaming_delay"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 NO_BACKUPS_YET = "no backups before the next restart, which is made in the maintenance window"
+_NO_STANZA = ("archive.info", "unable to open missing file")  # as for a moment at each new cluster
 _AT_ONCE = "; 'cenote cluster install-update' makes it at once"
 
 
@@ -52,5 +53,7 @@ def problem(seen: Archiver, known: datetime | None = None) -> str:
     ):
         return ""
     since = archived_at(seen, known)
+    if since is None and all(part in seen.reason for part in _NO_STANZA):
+        return "not archived yet: the repository has nothing of this cluster yet"
     words = f"not archived since {since:%Y-%m-%d %H:%M:%S} UTC" if since is not None else "not archived yet"
     return f"{words}: {seen.reason}" if seen.reason else words

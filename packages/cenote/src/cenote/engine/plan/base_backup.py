@@ -6,6 +6,7 @@ has the name of a data directory only once it is complete, with the file that ma
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from cenote.model.paths import STANDBY_SIGNAL
 MANIFEST = "backup_manifest"
 COPY = "cenote.copy"  # in the data of a read replica: the number of the copy that they are
 _MOST_RATE = 1024  # MiB a second that pg_basebackup takes as a limit
+_NO_SLOT = re.compile(r'replication slot "cenote_\w+" does not exist')
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,14 @@ def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
         if seen.copy != context.cluster.copies:
             found |= {"standby": None, "wal_gone": False}
     return found
+
+
+def why_ended(log: str) -> str:
+    """Return why a copy has ended early, by the end of its log.
+
+    The slot that it is begun with is made by another node, and may be there a moment later.
+    """
+    return "its replication slot is not there yet on the node to copy from" if _NO_SLOT.search(log) else log
 
 
 def program_of(context: NodeContext) -> Program:
