@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +12,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from cenote_client import Client
-from tests.integration.test_fleet_moves import bench, get, pool_uri, told
+from cenote_client import Client, NetworkError
+from tests.integration.test_fleet_moves import bench, get, is_empty, pool_uri, rows, told
 from tests.support import pgbench
 from tests.support.fleet import Fleet, FleetHost, fleet
 from tests.support.service import added_pool, answer_of, online_cluster
@@ -87,6 +89,55 @@ def test_two_nodes_stand_on_two_hosts_and_either_takes_writes(hosts: Fleet) -> N
         assert kinds.count("cluster_master_promotion") == 2
         assert "ROLE" in first.cenote("cluster", "nodes", "two-nodes")
         client.databases.destroy_cluster(id)
+
+
+def told_of(client: Client, host: FleetHost) -> Any:
+    return next(one for one in client.cenote.list_hosts()["hosts"] if one["name"] == host.name)
+
+
+def test_a_drained_host_gives_its_node_to_another_and_no_transaction_fails(hosts: Fleet) -> None:
+    [first, second, third] = hosts.hosts
+    with told(hosts), first.client() as client:
+        wanted = {"host": second.name, "distinct_hosts": True}
+        id = online_cluster(client, "leaves-host", num_nodes=2, cenote=wanted)["id"]
+        added_pool(client, id, "web")
+        pgbench.initialize(get(client, id)["connection"]["uri"])
+        healthy(client, id)
+        assert nodes(client, id)[primary(client, id)]["host"] == second.name
+        [kept] = {one["host"] for one in nodes(client, id).values()} - {second.name}
+        stays, spare = (first, third) if kept == first.name else (third, first)
+        with bench(by(client, id, pool_uri(first, id), stays)) as seen:
+            for host in (spare, second):
+                client.cenote.drain_host(told_of(client, host)["id"])
+            reason = told_of(client, second)["reason"]
+            assert "leaves-host cannot be moved: 2 nodes on different hosts need 2 hosts" in reason
+            time.sleep(2)
+            assert nodes(client, id)[primary(client, id)]["host"] == second.name, "nothing begins"
+            client.cenote.undrain_host(told_of(client, spare)["id"])
+            wait_until("one is copied", 90, lambda: len(nodes(client, id)) == 3)
+            assert get(client, id)["num_nodes"] == 2
+            for host in hosts.hosts:  # one of them is the controller
+                api = host.child("api")
+                assert api is not None
+                os.kill(api, signal.SIGKILL)
+            wait_until("nothing is left", 120, lambda: answers_empty(client, second))
+            time.sleep(1)
+        healthy(client, id)
+        assert {one["host"] for one in nodes(client, id).values()} == {stays.name, spare.name}
+        assert nodes(client, id)[primary(client, id)]["host"] == stays.name
+        assert rows(by(client, id, pool_uri(first, id), stays)) == seen.done
+        assert told_of(client, second)["reason"] == "drained, 1 of 1 moved"
+        events = [one.get("cenote", one) for one in client.databases.list_events_logs(id)["events"]]
+        assert "its host is drained" in str(events)
+        client.cenote.undrain_host(told_of(client, second)["id"])
+        client.databases.destroy_cluster(id)
+
+
+def answers_empty(client: Client, host: FleetHost) -> bool:
+    try:
+        return is_empty(host, client)
+    except NetworkError:  # of an API that was killed
+        return False
 
 
 def test_clients_of_a_pool_go_on_when_the_host_of_the_primary_is_lost(hosts: Fleet) -> None:

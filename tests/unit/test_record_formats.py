@@ -90,6 +90,7 @@ def test_an_online_migration_is_written_in_a_format_that_earlier_versions_do_not
     "change",
     [
         pytest.param({"nodes": (ONE, TWO)}, id="nodes"),
+        pytest.param({"nodes": (replace(ONE, replaces="node-2"),)}, id="replaces"),
         pytest.param({"distinct_hosts": True}, id="distinct_hosts"),
         pytest.param({"failover_login": "sealed"}, id="failover_login"),
         pytest.param({"rehearsal_of": CLUSTER.id}, id="rehearsal_of"),

@@ -71,10 +71,13 @@ def more(
     service: Service, cluster: Cluster, count: int, wanted: Wanted, refusals: Refusals
 ) -> tuple[Placement, ...]:
     """Return the hosts and the ports for further nodes; the errors are those of ``node_placement``."""
-    every = candidates(service, refusals.ports)
-    if service.settings.distinct_hosts:
-        cluster = replace(cluster, distinct_hosts=True)
-    return node_placement.more(cluster, count, every, wanted, limits(service), refusals.silent.keys())
+    every, placed = candidates(service, refusals.ports), as_placed(service, cluster)
+    return node_placement.more(placed, count, every, wanted, limits(service), refusals.silent.keys())
+
+
+def as_placed(service: Service, cluster: Cluster) -> Cluster:
+    """Return a cluster whose nodes share no host if the service lets none share one."""
+    return replace(cluster, distinct_hosts=True) if service.settings.distinct_hosts else cluster
 
 
 def as_nodes(placed: Iterable[Placement], first: int = 1) -> tuple[Node, ...]:

@@ -22,6 +22,7 @@ from cenote.api.operation import Body, answer, operation
 from cenote.api.service import Service
 from cenote.errors import Busy, Conflict, Unavailable
 from cenote.http.routing import Response
+from cenote.model import catalog, topology
 from cenote.model.backups import Archived
 from cenote.model.event_records import EventType
 from cenote.model.records import Cluster, Node
@@ -127,6 +128,11 @@ async def recover_cluster(request: Call) -> Response:
         except BaseException:
             await service.ports.release(cluster.id, node.host)
             raise
+
+
+def _count(cluster: Cluster, asked: int | None) -> int:
+    """Return how many nodes a cluster is to have: as many as it had, unless another number was asked for."""
+    return topology.node_count(cluster) if asked is None else rules.num_nodes(asked)
 
 
 class NoBackup(Busy):

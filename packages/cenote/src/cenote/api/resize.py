@@ -20,6 +20,7 @@ from cenote.errors import Conflict
 from cenote.http.routing import Response
 from cenote.model.event_records import EventType
 from cenote.model.records import Cluster
+from cenote.model.topology import node_count
 from cenote.rules import configuration, node_counts, replicas, storage
 from cenote.rules.scheduling import Placement, Wanted
 from cenote.store import PortTaken
@@ -62,7 +63,7 @@ async def resize_cluster(request: Call) -> Response:
         request.require_idle(current)
         node_counts.check(current, count)
         wanted = Wanted(version=current.version, memory_mib=size.memory_mib, storage_mib=storage_mib)
-        return placement.more(service, current, count - len(current.nodes), wanted, refusals)
+        return placement.more(service, current, count - node_count(current), wanted, refusals)
 
     def resized(current: Cluster) -> Cluster:
         request.require_idle(current)
@@ -73,11 +74,11 @@ async def resize_cluster(request: Call) -> Response:
             source = service.store.living_cluster(current.replica_of)
             replicas.check_size(source or current, size, storage_mib)
         after = rules.resize(current, size, storage_mib)
-        if current.move is None and len(current.nodes) + len(placed) < count:
+        if node_count(current) + len(placed) < count:
             raise Conflict("The number of nodes was changed meanwhile; try again.")
         if placed:
             after = node_counts.grown(after, placed, datetime.now(UTC))
-        elif count < len(current.nodes) and current.move is None:
+        elif count < node_count(current):
             leader, reports = service.store.leader(current), service.store.reports(current.id)
             drained = service.store.drains().keys()
             after = node_counts.shrunk(after, count, leader, reports, drained)
@@ -91,7 +92,7 @@ async def resize_cluster(request: Call) -> Response:
     note = request.note(EventType.CLUSTER_UPDATE)
     while True:
         placed: tuple[Placement, ...] = ()
-        if cluster.move is None and count > len(cluster.nodes):
+        if count > node_count(cluster):
             placed = await placement.all_claimed(service, cluster.id, refusals, choose, cluster.nodes)
         try:
             stored = await service.store.update_cluster(cluster.id, resized, note)

@@ -290,7 +290,7 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         engine=ENGINE,
         version=cluster.version,
         semantic_version=service.store.full_version(cluster) or UNSET,
-        num_nodes=len(nodes),
+        num_nodes=topology.node_count(cluster),
         size=cluster.size,
         region=cluster.region,
         status=service.status(cluster),

@@ -22,6 +22,7 @@ from cenote.controller.host_certificates import HostCertificates
 from cenote.controller.mover import Mover
 from cenote.controller.names import Names
 from cenote.controller.rehearsals import Rehearsals
+from cenote.controller.replacer import Replacer
 from cenote.controller.switcher import Switcher
 from cenote.errors import CenoteError, Conflict, Misconfigured, NotFound, Unavailable
 from cenote.model.event_records import EventType, Note
@@ -71,16 +72,20 @@ class Controller:
         name_server: NameServer | None = None,
         host_sealer: Sealer | None = None,
         failover_logins: FailoverLogins | None = None,
+        *,
+        distinct_hosts: bool = False,
     ) -> None:
         """``domain`` is what this host was started with, ``name_server`` what is told of names in it.
 
         ``host_sealer`` is of ring ``host``; without it no cluster gets a passphrase for backups.  Without
-        ``failover_logins`` Patroni of no cluster gets a login to the store.
+        ``failover_logins`` Patroni of no cluster gets a login to the store.  With ``distinct_hosts`` nodes
+        of a cluster come to share no host.
         """
         self._store, self._sealer, self._timing = store, sealer, timing
         self._host_sealer, self._failover_logins = host_sealer, failover_logins
         self._election = Election(store.client, store.keys.controller, host_id, directory)
         self._mover = Mover(store, self._election, self._write_events, overcommit)
+        self._replacer = Replacer(store, self._election, overcommit, distinct_hosts=distinct_hosts)
         self._switcher = Switcher(store, self._election)
         self._host_id, self._host_domain = host_id, domain
         self._domain = None if domain is None else domain.domain
@@ -98,6 +103,7 @@ class Controller:
                 group.create_task(self._election.run(), name="election")
                 group.create_task(self._follow(), name="controller")
                 group.create_task(self._mover.run(), name="moves")
+                group.create_task(self._replacer.run(), name="replacements of nodes")
                 group.create_task(self._switcher.run(), name="switches")
                 group.create_task(self._prune(), name="pruning")
                 group.create_task(self._announce_domain(), name="announcing the domain")

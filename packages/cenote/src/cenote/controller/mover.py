@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Set
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -202,7 +202,10 @@ class Mover:
         unfit = {host for host, until in self._unfit.items() if now < until}
         try:
             target = move_rules.target(
-                cluster, self._candidates(), limits=self._overcommit, spared=full | unfit
+                cluster,
+                candidates(self._store, self._refused_ports),
+                limits=self._overcommit,
+                spared=full | unfit,
             )
         except CenoteError:
             if full:  # once a copy has been made, it may be another answer
@@ -218,17 +221,17 @@ class Mover:
         )
         return target.host
 
-    def _candidates(self) -> list[Candidate]:
-        store = self._store
-        hosts = store.known_hosts()
-        taken = {host.id: store.ports(host.id) | self._refused_ports.get(host.id, set()) for host in hosts}
-        return scheduling.candidates(
-            hosts,
-            {host.id: store.host_state(host.id) for host in hosts},
-            store.drains().keys(),
-            [stored.value for stored in store.clusters()],
-            taken,
-        )
+
+def candidates(store: Store, refused_ports: Mapping[str, Set[int]]) -> list[Candidate]:
+    """Return all hosts with what is promised of them; ``refused_ports`` are further ones that are taken."""
+    hosts = store.known_hosts()
+    return scheduling.candidates(
+        hosts,
+        {host.id: store.host_state(host.id) for host in hosts},
+        store.drains().keys(),
+        [stored.value for stored in store.clusters()],
+        {host.id: store.ports(host.id) | refused_ports.get(host.id, frozenset()) for host in hosts},
+    )
 
 
 def _is_followed(cluster: Cluster) -> bool:

@@ -79,7 +79,8 @@ class Node(Record, frozen=True, kw_only=True):
     ``host`` is the host's id.  ``metrics_port`` is 0 in records from before metrics, until the controller has
     allocated one.  ``lost_at``: its host was removed as lost, with the data, or the data of a deleted cluster
     is not in its host's trash any more.  ``added_at``: when it became one more node of a cluster that was
-    there; None for those that it was made with.
+    there; None for those that it was made with.  ``replaces``: the node of the cluster that goes once this
+    one follows, since its host is drained.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=NODE_NAME)]
@@ -89,6 +90,7 @@ class Node(Record, frozen=True, kw_only=True):
     metrics_port: int = 0
     lost_at: datetime | None = None
     added_at: datetime | None = None
+    replaces: str = ""
 
     @property
     def ports(self) -> frozenset[int]:

@@ -121,6 +121,20 @@ def has_standbys(cluster: Cluster) -> bool:
     return len(cluster.nodes) > 1 and cluster.move is None
 
 
+def replacement(cluster: Cluster) -> tuple[Node, Node] | None:
+    """Return the node that is replaced by another one, and that one; None while none is."""
+    nodes = {node.name: node for node in cluster.nodes}
+    found = ((nodes[node.replaces], node) for node in cluster.nodes if node.replaces in nodes)
+    return next(found, None)
+
+
+def node_count(cluster: Cluster) -> int:
+    """Return how many nodes were asked for: one that moves, or is replaced, has one more meanwhile."""
+    if cluster.move is not None:
+        return 1
+    return len(cluster.nodes) - (replacement(cluster) is not None)
+
+
 def upgraded_alone(cluster: Cluster) -> str:
     """Return the node of several that runs without Patroni, to be upgraded to another major version."""
     mark = cluster.major_upgrade

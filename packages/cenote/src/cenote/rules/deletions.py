@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from cenote.model.records import Cluster, Keep, MoveStage, Node, Undeletion
 from cenote.model.status_records import NodeStatus
-from cenote.model.topology import has_standbys, writer_or_first
-from cenote.rules import moves, online_migrations, recoveries
+from cenote.model.topology import has_standbys, node_count, writer_or_first
+from cenote.rules import moves, recoveries
 
 
 def deleted(
@@ -29,7 +29,8 @@ def deleted(
     nodes that one is kept which takes writes, the ``leader``.
     """
     if days:
-        keep = Keep(until=at + timedelta(days=days), backed_up=backed_up)
+        count = node_count(cluster) if has_standbys(cluster) else 1
+        keep = Keep(until=at + timedelta(days=days), backed_up=backed_up, nodes=count)
         cluster = replace(_without_standbys(_without_move(cluster), leader), keep=keep)
     return replace(cluster, deleted_at=at)
 

@@ -12,8 +12,8 @@ from cenote.model.event_records import EventType, Note
 from cenote.model.fleet_records import Host
 from cenote.model.records import Cluster, ClusterStatus, MajorUpgrade
 from cenote.model.status_records import NodeStatus
-from cenote.model.topology import has_standbys, writer, writer_or_first
-from cenote.rules import online_migrations
+from cenote.model.topology import writer_or_first
+from cenote.rules import online_migrations, replacements
 from cenote.rules.names import quoted
 
 
@@ -47,6 +47,7 @@ def check(cluster: Cluster, seen: NodeStatus | None, status: ClusterStatus) -> N
         raise Busy("Its nodes are being restarted one after the other. Wait until that is over.")
     if cluster.switchover is not None:
         raise Busy("Another node is about to take writes. Wait until that is over, or cancel it.")
+    replacements.check_none(cluster)
     if cluster.restoration is not None:
         raise Busy("The cluster's data are being restored. Wait until that is over.")
     if cluster.undeletion is not None:

@@ -61,17 +61,31 @@ def cancelled(cluster: Cluster) -> Cluster:
 
 def check(cluster: Cluster, seen: NodeStatus | None, status: ClusterStatus) -> None:
     """Raise Busy for a cluster that cannot be moved now, Invalid for one that cannot as it is."""
+    if len(cluster.nodes) != 1 and cluster.move is None:
+        raise Invalid(
+            "Only a cluster with one node can be moved. Drain a host to have its nodes of other clusters "
+            "replaced by nodes elsewhere."
+        )
+    check_settled(cluster, seen, status)
+    if seen is not None:
+        check_slots(seen)
+
+
+def check_settled(cluster: Cluster, seen: NodeStatus | None, status: ClusterStatus) -> None:
+    """Raise Busy while something else is done with a cluster, Invalid for a read replica.
+
+    ``seen`` is of the node that takes writes.
+    """
     major_upgrades.check_none(cluster)
     online_migrations.check_none(cluster)
     if cluster.move is not None:
         raise Busy("The cluster is being moved already. Wait until that is over, or cancel it.")
-    if len(cluster.nodes) != 1:
-        raise Invalid(
-            "Only a cluster with one node can be moved. Of several nodes, remove the one on that host by a "
-            "resize to fewer, and add one again once the host is drained."
-        )
     if status is not ClusterStatus.ONLINE or seen is None:
         raise Busy(f"update cluster cannot be performed. Reason: cluster is {status}")
+
+
+def check_slots(seen: NodeStatus) -> None:
+    """Raise Invalid for a writer with logical replication slots, which no other server has."""
     if seen.logical_slots:
         more = ", …" if len(seen.logical_slots) > _SLOTS else ""
         raise Invalid(

@@ -10,13 +10,14 @@ from msgspec.structs import replace
 from cenote.errors import Busy, Invalid
 from cenote.model.records import Cluster, Node
 from cenote.model.status_records import NodeStatus
-from cenote.rules import major_upgrades, moves, online_migrations
+from cenote.model.topology import node_count
+from cenote.rules import major_upgrades, moves, online_migrations, replacements
 from cenote.rules.scheduling import Placement
 
 
 def check(cluster: Cluster, count: int) -> None:
     """Raise Busy for a cluster whose number of nodes cannot be changed now, Invalid for a read replica."""
-    if count == (1 if cluster.move is not None else len(cluster.nodes)):
+    if count == node_count(cluster):
         return
     if cluster.replica_of is not None:
         raise Invalid(f"num_nodes: a read replica has 1 node, not {count}.")
@@ -26,6 +27,7 @@ def check(cluster: Cluster, count: int) -> None:
         raise Busy("The cluster is being moved to another host. Wait until that is over, or cancel it.")
     if cluster.switchover is not None:
         raise Busy("Another node is about to take writes. Wait until that is over, or cancel it.")
+    replacements.check_none(cluster)
 
 
 def grown(cluster: Cluster, placed: Iterable[Placement], now: datetime) -> Cluster:

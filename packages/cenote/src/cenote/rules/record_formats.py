@@ -83,11 +83,9 @@ def _is_restored(cluster: Cluster) -> bool:
 def _says_of_nodes(cluster: Cluster) -> bool:
     """Return whether a record says something of nodes that stand by, or of what is left of such."""
     others = (
-        cluster.distinct_hosts,
-        cluster.switchover,
-        cluster.restart_turn,
-        cluster.primary,
-        cluster.failover_login,
+        *(cluster.distinct_hosts, cluster.switchover, cluster.restart_turn),
+        *(cluster.primary, cluster.failover_login),
+        *(node.replaces for node in cluster.nodes),
     )
     return any(others) or (len(cluster.nodes) > 1 and cluster.move is None)
 

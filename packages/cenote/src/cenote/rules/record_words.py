@@ -82,14 +82,14 @@ NODE = Kind(
         "lost_at": "time of the loss of its host",
     },
     minor=("lost_at",),
-    unsaid=("added_at",),
+    unsaid=("added_at", "replaces"),
 )
 LEFT = Kind(
     "removal from its host of",
     "removals from hosts",
     ("name",),
     {"host": "host"},
-    unsaid=("port", "pool_port", "metrics_port", "lost_at", "added_at"),
+    unsaid=("port", "pool_port", "metrics_port", "lost_at", "added_at", "replaces"),
 )
 REMOVAL = Kind("removal of", "removals", ("kind", "name"), {"at": "time"}, minor=("at",), unsaid=("id",))
 TAG = Kind("tag", "tags", ("name",), {})

@@ -32,17 +32,23 @@ def waits_for(
 
 def hindrance(switch: Switchover, reports: Mapping[str, NodeStatus]) -> str:
     """Return why clients cannot be held yet, "" if they can."""
-    source, target = reports.get(switch.source), reports.get(switch.target)
+    source = reports.get(switch.source)
     if source is not None and switch.in_place:
         return "" if source.ready_for == switch.attempt else "a checkpoint is written"
-    if source is None or target is None or switch.target not in source.followers:
-        return f"{switch.target} does not follow {switch.source}"
-    if source.quorum and switch.target not in source.quorum:
-        return f"{switch.target} may lack what commits do not wait for"
+    if reason := lag(switch.source, switch.target, reports):
+        return reason
+    return "" if source is not None and source.ready_for == switch.attempt else "a checkpoint is written"
+
+
+def lag(writer: str, name: str, reports: Mapping[str, NodeStatus]) -> str:
+    """Return what a node lacks of following the writer closely, "" for nothing."""
+    source, target = reports.get(writer), reports.get(name)
+    if source is None or target is None or name not in source.followers:
+        return f"{name} does not follow {writer}"
+    if source.quorum and name not in source.quorum:
+        return f"{name} may lack what commits do not wait for"
     if target.standby is not None and target.standby.behind > CLOSE:
-        return f"{switch.target} is {target.standby.behind // 2**20} MiB behind"
-    if source.ready_for != switch.attempt:
-        return "a checkpoint is written"
+        return f"{name} is {target.standby.behind // 2**20} MiB behind"
     return ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -26,9 +26,11 @@ def begun(
     candidate: str = "",
     seconds: int = DEFAULT_SECONDS,
     cut: bool = False,
+    among: Collection[str] | None = None,
 ) -> Cluster:
     """Return the cluster with a switch to another node begun, by default to the one that lacks least.
 
+    ``among`` are the nodes that are chosen from, all unless it is given.
     It is given up after so many ``seconds``.  With ``cut``, transactions in pools that go on are ended.
     Invalid for a node that cannot be meant, Busy while none can take over.
     """
@@ -46,7 +48,7 @@ def begun(
         raise Busy("No node takes writes at this moment; another one is about to.")
     if candidate == leader:
         raise Invalid(f"candidate: {leader} takes writes already.")
-    target = candidate or _closest(cluster, leader, reports)
+    target = candidate or _closest(cluster, leader, reports, among)
     _check(target, leader, reports)
     at = now.replace(microsecond=0)
     switch = Switchover(
@@ -62,11 +64,14 @@ def cancelled(cluster: Cluster) -> Cluster:
     return replace(cluster, switchover=None)
 
 
-def _closest(cluster: Cluster, leader: str, reports: Mapping[str, NodeStatus]) -> str:
+def _closest(
+    cluster: Cluster, leader: str, reports: Mapping[str, NodeStatus], among: Collection[str] | None
+) -> str:
     """Return the standby that lacks least, of those that commits wait for, if they wait for any."""
     source = reports.get(leader)
     followers = () if source is None else source.quorum or source.followers
-    others = [node.name for node in cluster.nodes if node.name in followers and node.name != leader]
+    names = [node.name for node in cluster.nodes if among is None or node.name in among]
+    others = [name for name in names if name in followers and name != leader]
     if not others:
         raise Busy(f"No other node follows {leader} at this moment; see 'cenote cluster nodes'.")
 

@@ -181,6 +181,7 @@ def _build(installation: Installation, shown: _Shown, rings: Rings, authority: t
         _name_server(installation),
         rings.host,
         failover_logins,
+        distinct_hosts=settings.distinct_hosts,
     )
     return _Api(
         client,
