@@ -136,5 +136,5 @@ def test_a_refusal_is_an_error_with_its_words(
 def test_a_replica_is_added_and_listed(told: dict[str, Any]) -> None:
     added = told["replica added"]
     assert (added["name"], added["region"]) == ("reads", "ams3")
-    assert added["connection"]["uri"].startswith("postgresql://")
+    assert added["connection"]["uri"].startswith("postgres://")
     assert [one["name"] for one in told["replicas"]] == ["reads"]
