@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
+from cenote.agent.migration_target import subscribing
 from cenote.errors import Busy, Conflict, Invalid, NotFound
 from cenote.model.migrations import (
     Method,
@@ -227,6 +228,32 @@ def test_a_cluster_that_gets_former_data_gives_its_migration_up() -> None:
     ):
         assert back.online_migration == replace(MIGRATION, wish=Wish.CANCEL)
     assert deletions.undeleted(replace(deleted, online_migration=None), "one", ()).online_migration is None
+
+
+# -- The work
+
+
+def test_a_subscription_waits_for_standbys_where_there_are_some() -> None:
+    two = replace(CLUSTER, nodes=(*CLUSTER.nodes, replace(CLUSTER.nodes[0], name="node-2", host="there")))
+    for cluster, version, words in (
+        (CLUSTER, "15", "synchronous_commit = 'off')"),
+        (two, "15", "synchronous_commit = 'on')"),
+        (two, "17", "synchronous_commit = 'on', password_required = false)"),
+    ):
+        statements = [one.as_string(None) for one in subscribing(cluster, version, "s", "host=a")]
+        assert words in statements[1]
+        assert statements[0].endswith(" SUPERUSER")
+        assert statements[-1].endswith(" NOSUPERUSER")
+
+
+def test_a_first_copy_is_tried_again_for_ten_minutes_and_anew_after_long_work() -> None:
+    patience, long = online_migrations.Patience(), online_migrations.PATIENCE
+    assert not patience.is_over(0, 1, of_program=False)
+    assert not patience.is_over(2, long, of_program=False)
+    assert patience.is_over(long, long + 2, of_program=False)
+    assert not patience.is_over(long, 2 * long + 1, of_program=False)
+    for over in (False, False, True):
+        assert patience.is_over(2 * long, 2 * long + 2, of_program=True) is over
 
 
 # -- The end

@@ -22,7 +22,7 @@ from cenote.host.sql import Session
 from cenote.importing import facts, target
 from cenote.model import topology
 from cenote.model.migrations import ROLE
-from cenote.model.records import ADMIN_USER
+from cenote.model.records import ADMIN_USER, Cluster
 
 _LONG_SECONDS = 24 * 3600  # for statements on all rows, such as ANALYZE
 _RUN_OWNER_SINCE = 16  # PostgreSQL applies as each table's owner, and can ask for a password
@@ -213,22 +213,8 @@ class MigrationTarget:
         """
         if await self.is_subscribed(name):
             return
-        # What the source is told to be here must outlive a failover; one server alone has no need to wait.
-        commits = "on" if topology.has_standbys(self.context.cluster) else "off"
-        options = SQL(
-            "create_slot = false, slot_name = {}, enabled = false, copy_data = true, synchronous_commit = {}"
-        ).format(Literal(name), Literal(commits))
-        if int(self.context.version) >= _RUN_OWNER_SINCE:
-            options += SQL(", password_required = false")
-        making = SQL("CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} WITH ({})")
-        await self._run(
-            database,
-            f"subscribing database {database}",
-            SQL("ALTER ROLE {} SUPERUSER").format(_ME),
-            making.format(Identifier(name), Literal(conninfo), Identifier(name), options),
-            SQL("ALTER SUBSCRIPTION {} OWNER TO {}").format(Identifier(name), _ME),
-            SQL("ALTER ROLE {} NOSUPERUSER").format(_ME),
-        )
+        statements = subscribing(self.context.cluster, self.context.version, name, conninfo)
+        await self._run(database, f"subscribing database {database}", *statements)
 
     async def strangers(self, database: str, name: str) -> list[str]:
         """Return the tables that a source has named for a subscription and that were not copied from it.
@@ -399,6 +385,24 @@ class MigrationTarget:
         if not statements:
             raise CenoteError(f"{summary}: nothing to do")
         await self.session.run(database, summary, statements, atomic)
+
+
+def subscribing(cluster: Cluster, version: str, name: str, conninfo: str) -> tuple[SQL | Composed, ...]:
+    """Return the statements, of one transaction, that make a subscription; it is not enabled yet."""
+    # What the source is told to be here must outlive a failover; one server alone has no need to wait.
+    commits = "on" if topology.has_standbys(cluster) else "off"
+    options = SQL(
+        "create_slot = false, slot_name = {}, enabled = false, copy_data = true, synchronous_commit = {}"
+    ).format(Literal(name), Literal(commits))
+    if int(version) >= _RUN_OWNER_SINCE:
+        options += SQL(", password_required = false")
+    making = SQL("CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {} WITH ({})")
+    return (
+        SQL("ALTER ROLE {} SUPERUSER").format(_ME),
+        making.format(Identifier(name), Literal(conninfo), Identifier(name), options),
+        SQL("ALTER SUBSCRIPTION {} OWNER TO {}").format(Identifier(name), _ME),
+        SQL("ALTER ROLE {} NOSUPERUSER").format(_ME),
+    )
 
 
 def _role_exists(name: str) -> str:

@@ -46,9 +46,7 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
 _TELL_SECONDS = 5.0  # between reports that only have other numbers
 _RETRY_SECONDS, _RETRY_MOST = 1.0, 15.0
-_PATIENCE = 600.0  # for which a source may be away before its first copy is complete
 _CLEANING = 60.0  # the same when a migration is given up
-_ATTEMPTS = 3  # of a program that has failed
 _CLOSED = frozenset({PartName.SERVER})
 _AGAIN = (CenoteError, psycopg.Error, OSError)
 
@@ -80,7 +78,7 @@ class MigrationWork:
                 id=migration.id, databases=tuple(DatabaseProgress(name=one) for one in migration.databases)
             )
         self._report, self._written, self._told_at = known, known, 0.0
-        self._trouble_since: float | None = None
+        self._patience = online_migrations.Patience()
         self._marks: set[str] = set()
         # Objects get their owners: there is no way back.  None until the server has told whether it is so.
         self._is_ending: bool | None = True if known.ready else None
@@ -144,27 +142,26 @@ class MigrationWork:
 
     async def _work(self) -> None:
         """Try until it is done; MigrationFailed once it is in vain."""
-        pause, failures = _RETRY_SECONDS, 0
+        pause = _RETRY_SECONDS
         while True:
+            began = time.monotonic()
             try:
                 await self._attempt()
             except (MigrationFailed, LostSlot):
                 raise
             except _AGAIN as error:
                 words = error.message if isinstance(error, CenoteError) else str(error).strip()
-                failures += isinstance(error, ProgramFailed)
-                await self._in_trouble(words, failures)
+                await self._in_trouble(words, began, of_program=isinstance(error, ProgramFailed))
             else:
                 return
             await asyncio.sleep(pause)
             pause = min(pause * 2, _RETRY_MOST)
 
-    async def _in_trouble(self, words: str, failures: int) -> None:
+    async def _in_trouble(self, words: str, began: float, *, of_program: bool) -> None:
         log.warning("cluster %s: online migration: %s", self._context.in_words, words)
-        now = time.monotonic()
-        self._trouble_since = self._trouble_since or now
+        is_vain = self._patience.is_over(began, time.monotonic(), of_program=of_program)
         is_early = self._report.status is MigrationStatus.RUNNING and not self._is_ending
-        if is_early and (failures >= _ATTEMPTS or now - self._trouble_since > _PATIENCE):
+        if is_early and is_vain:
             raise MigrationFailed(words)
         await self._tell(reason=words)
 
@@ -179,7 +176,6 @@ class MigrationWork:
         for copy in copies:
             await copy.begin()
             await self._tell(reason="")
-        self._trouble_since = None
         if "ending" not in shared.marks:
             if self._migration.method is Method.LOGICAL:
                 await self._tell(status=MigrationStatus.SYNCING, reason="")

@@ -23,7 +23,27 @@ from cenote.rules.names import quoted
 # No socket's folder, no list of hosts, nothing that libpq would read as more than a host.
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,252}")
 _MOST_NAME = 63  # bytes, of what PostgreSQL takes
+PATIENCE = 600.0  # seconds for which a source may be away before its first copy is complete
+_ATTEMPTS = 3  # of a program that has failed
 _WAIT = "Wait until it is over, finish it or stop it."
+
+
+class Patience:
+    """How long a first copy has been in trouble, in seconds of a clock."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._failures = 0
+
+    def is_over(self, began: float, now: float, *, of_program: bool) -> bool:
+        """Return whether an attempt that has failed now is the last; ``of_program``: a program has failed.
+
+        One that has worked for long before is the first of a new trouble.
+        """
+        if self._since is None or now - began > PATIENCE:
+            self._since, self._failures = now, 0
+        self._failures += of_program
+        return self._failures >= _ATTEMPTS or now - self._since > PATIENCE
 
 
 def check_source(host: str, port: int, dbname: str, username: str, password: str) -> None:
