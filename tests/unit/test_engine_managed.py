@@ -410,3 +410,22 @@ def test_patronis_own_slots_are_no_hindrance_after_an_upgrade_that_was_not_made(
     cluster = msgspec.structs.replace(context.cluster, major_upgrade=mark)
     rejoining = replace(context, cluster=cluster)
     assert in_words(plan(rejoining, agent=DOWN, slots=slots)) == ["Start Patroni"]
+
+
+def test_after_an_upgrade_that_was_not_made_patroni_begins_with_the_node_that_went_on_alone() -> None:
+    mark = MajorUpgrade(source="15", asked_at=NOW, node="node-1", step=UpgradeStep.REJOINING)
+    stopped = loaded.Loaded(None, None)
+
+    def starts(name: str, agreed: Agreed, *, lost: bool = False) -> bool:
+        first, *others = TRIO.nodes
+        first = msgspec.structs.replace(first, lost_at=NOW if lost else None)
+        cluster = msgspec.structs.replace(TRIO, nodes=(first, *others), major_upgrade=mark)
+        context = replace(of_node(name, agreed), cluster=cluster)
+        changes = managed.plan(context, seen(context, agent=stopped, loaded=stopped, state=b""))
+        return any(isinstance(change, Start) for change in until_wait(list(changes)))
+
+    assert starts("node-1", Agreed())
+    for agreed in (Agreed(), Agreed(identifier="7")):
+        assert not starts("node-2", agreed)
+        assert starts("node-2", agreed, lost=True)
+    assert starts("node-2", TAKEN_OVER)

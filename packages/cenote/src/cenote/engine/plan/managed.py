@@ -133,6 +133,7 @@ def _run(context: NodeContext, failover: HostFailover, seen: Seen) -> Plan:
     unknown = f"{started}-unknown"
     yield from loaded.write_differing(program, contents, seen.files, seen.agent, digest, unknown)
     if seen.agent.process is None:
+        yield from _first_of_all(context)
         yield from _adoptable(context, seen)
         yield Start(program, digest)
         yield Wait("Patroni is starting")
@@ -154,6 +155,18 @@ def _digests(context: NodeContext, failover: HostFailover, seen: Seen) -> tuple[
     configuration = patroni.render(_member(context), failover.namespace, login, {})
     certificates = (seen.certificate or b"", context.store_certificate.encode())
     return loaded.digest(configuration, failover.launcher)[:16], loaded.digest(*certificates)[:16]
+
+
+def _first_of_all(context: NodeContext) -> Plan:
+    """Wait for the node that was to be upgraded, which has gone on alone, while others have data, too.
+
+    Patroni would begin with any of them, since what it knew is gone, and undo what was written there alone.
+    """
+    mark, agreed = context.cluster.major_upgrade, context.agreed
+    if mark is None or agreed.leader is not None or mark.node in ("", context.node.name):
+        return
+    if any(node.name == mark.node and node.lost_at is None for node in context.cluster.nodes):
+        yield Wait(f"{mark.node}, which has gone on alone, is about to take writes first")
 
 
 def _adoptable(context: NodeContext, seen: Seen) -> Plan:
