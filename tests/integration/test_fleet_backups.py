@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.integration.test_fleet_moves import get, told
 from tests.integration.test_fleet_nodes import healthy, nodes, primary
 from tests.integration.test_fleet_recovery import trashed
 from tests.integration.test_fork import second
+from tests.integration.test_ha_service import may_take_over
 from tests.support.fleet import Fleet, FleetHost
 from tests.support.pgbackrest import NEEDS_PGBACKREST
 from tests.support.recovery import BackedUp, add, backed_up, backed_up_fleet, kept
@@ -94,7 +96,8 @@ def test_a_moment_before_and_one_after_the_loss_of_the_primary_can_be_restored(
         assert last[:8] == "00000002"
         assert numbers(one.archived()) == list(range(min(numbers(one.archived())), int(last[8:], 16) + 1))
         moments: Any = ((before, 1, [0, 1, 2, 3]), (after, 2, [0, 1, 2, 3, 4, 5]))
-        for moment, count, expected in moments:
+        for moment, count, expected in moments:  # the node that takes writes now has to look at the archive
+            wait_until("it can be restored", SECONDS, functools.partial(restorable, client, id, moment))
             fork = forked(client, "backend", moment, num_nodes=count)
             assert (fork["num_nodes"], kept(fork["connection"]["uri"])) == (count, expected)
             if count > 1:  # the others copy the data once they are there
@@ -127,7 +130,9 @@ def test_what_a_new_standby_does_not_have_of_the_wal_is_told_as_lost_with_the_pr
             one.switch(lost)
             # What was written before is in the copy of the data, and its WAL on the first host alone.
             client.databases.update_cluster_size(id, {"size": str(SMALLEST["size"]), "num_nodes": 2})
-            wait_until("commits wait for the standby", SECONDS, lambda: is_waited_for(client, id))
+            wait_until(
+                "the standby may take over", SECONDS, lambda: may_take_over(hosts.hosts[0], {"id": id})
+            )
             add(one.uri, [2])
             lost.lose()
             wait_until("another node takes writes", 60, lambda: primary(client, id) not in ("", "node-1"))
@@ -202,10 +207,9 @@ def test_a_cluster_of_two_lost_hosts_comes_up_on_two_others_and_is_undeleted_wit
         now.start()
 
 
-def is_waited_for(client: Client, id: str) -> bool:
-    """Return whether the standbys of a cluster may take over, whatever else may be of the primary."""
-    found = [one for one in nodes(client, id).values() if one["role"] != "primary"]
-    return bool(found) and all(one["health"] == "healthy" and one.get("sync") for one in found)
+def restorable(client: Client, id: str, moment: datetime) -> bool:
+    spans = client.databases.list_backups(id)["cenote"]["restorable"]
+    return any(span["since"] <= f"{moment:%Y-%m-%dT%H:%M:%SZ}" <= span["until"] for span in spans)
 
 
 def hindrance(client: Client, id: str) -> str:
