@@ -48,7 +48,8 @@ def nodes(layout: Layout, printer: Printer, cluster: str) -> None:
         found = find_cluster(client, cluster)
         printer.show_all(nodes_of(found), NODE_COLUMNS)
         if found["num_nodes"] == 1:
-            note("One node: without a standby. Add one with 'cenote cluster resize --nodes 2'")
+            add = f"cenote cluster resize {found['name']} {found['size']} --nodes 2"
+            note(f"One node: without a standby. Add one with '{add}'")
 
 
 @click.command()

@@ -35,7 +35,8 @@ def begun(
     Invalid for a node that cannot be meant, Busy while none can take over.
     """
     if not has_standbys(cluster):
-        raise Invalid("The cluster has one node; add another one first ('cenote cluster resize --nodes 2').")
+        add = f"cenote cluster resize {cluster.name} {cluster.size} --nodes 2"
+        raise Invalid(f"The cluster has one node; add another one first ('{add}').")
     if candidate and candidate not in {node.name for node in cluster.nodes}:
         names = ", ".join(node.name for node in cluster.nodes)
         raise Invalid(f"candidate: the cluster has no node {candidate[:40]!a}; its nodes are {names}.")
