@@ -39,6 +39,7 @@ def host(id: str) -> Host:
         first_port=10_000,
         last_port=10_099,
         fleet_address="h",
+        patroni="4.1.5",
     )
 
 
@@ -210,3 +211,46 @@ def test_a_host_at_which_copies_fail_does_not_keep_clusters_on_a_drained_one(tmp
             await moved(store, cluster, a, others[recorded(store, cluster).nodes[1].host])
 
     with_etcd(scenario)
+
+
+def test_a_node_of_several_leaves_a_drained_host_and_stays_if_that_is_undrained_at_once(
+    tmp_path: Path,
+) -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with fleet(etcd, tmp_path, A, B, C) as (store, [a, b, c]):
+            cluster = await created(store, a, "one")
+            two = Node(name="node-2", host=B, port=10_000, pool_port=10_001, metrics_port=10_002)
+            two = replace(two, added_at=datetime.now(UTC))
+            await store.update_cluster(cluster.id, lambda one: replace(one, nodes=(*one.nodes, two)))
+            agents = {A: a, B: b, C: c}
+
+            async def report(*followers: str) -> list[str]:
+                """Report what agents would; return the nodes of the record."""
+                for node in recorded(store, cluster).nodes:
+                    seen = {"followers": followers} if node.name == "node-1" else {}
+                    now = revision(store, cluster)
+                    await agents[node.host].report(cluster.id, node.name, status(now, **seen))
+                return [node.name for node in recorded(store, cluster).nodes]
+
+            await report("node-2")
+            await store.host_changes.drain(B, datetime.now(UTC), Note(what="drain"))
+            three = ["node-1", "node-2", "node-3"]
+            await wait_until_async("one is added", 10, lambda: _names(store, cluster) == three)
+            assert recorded(store, cluster).nodes[2].host == C
+            await store.host_changes.undrain(B, Note(what="undrain"))
+            await wait_until_async("it goes again", 10, lambda: _names(store, cluster) == three[:2])
+            await store.host_changes.drain(B, datetime.now(UTC), Note(what="drain"))
+
+            async def is_replaced() -> bool:
+                return await report("node-2", "node-4") == ["node-1", "node-4"]
+
+            await wait_until_async("another one takes its place", 10, is_replaced)
+            assert "node-2" in {node.name for node in recorded(store, cluster).left}
+            told = [event.note.what for event in await store.events(cluster.id)]
+            assert f"moved node-2 from name-of-{B} to name-of-{C}, where it is node-4" in told
+
+    with_etcd(scenario)
+
+
+def _names(store: Store, cluster: Cluster) -> list[str]:
+    return [node.name for node in recorded(store, cluster).nodes]

@@ -172,6 +172,15 @@ def test_a_writer_gives_up_to_no_node_on_a_drained_host() -> None:
     assert not model.hosts & model.drained
 
 
+def test_a_writer_stays_while_the_node_elsewhere_does_not_follow() -> None:
+    model = Model(of_hosts("a", "b"), {"a"})
+    model.following.remove("node-2")
+    assert not model.act()
+    with pytest.raises(Busy, match="No other node follows node-1"):
+        node_drains.switched(model.cluster, "node-1", model.look.reports, {"a"}, NOW)
+    assert node_drains.switched(model.cluster, "node-1", model.look.reports, {"a", "b"}, NOW) is None
+
+
 def test_without_a_host_that_takes_it_nothing_begins_and_the_reason_is_told() -> None:
     cluster = of_hosts("a", "b", distinct_hosts=True)
     model = Model(cluster, {"a", "c", "d"})

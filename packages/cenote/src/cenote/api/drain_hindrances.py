@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from cenote.api import placement
 from cenote.api.service import Service
@@ -55,4 +56,6 @@ def _of_several(service: Service, host_id: str, cluster: Cluster, candidates: li
     record_formats.check_readers(store.known_hosts(), record_formats.WITH_NODES)
     node_drains.check(cluster, node, leader, reports, service.status(cluster))
     node_drains.target(placement.as_placed(service, cluster), node, candidates, limits)
+    if leader == node.name:  # raises if no other node can take writes
+        node_drains.switched(cluster, leader, reports, store.drains().keys(), datetime.now(UTC))
     return ""

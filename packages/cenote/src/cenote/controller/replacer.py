@@ -63,14 +63,13 @@ class Replacer:
             if replacements.is_busy(cluster):
                 busy |= _hosts_left(cluster)
                 await self._guarded(cluster, self._go_on(cluster, hosts))
-        is_under_way = bool(busy)
         for cluster in living:
             node = node_drains.to_be_replaced(cluster, self._store.leader(cluster), hosts.drained)
             if node is None or replacements.is_busy(cluster) or node.host in busy:
                 continue
             if await self._guarded(cluster, self._begin(cluster, node, hosts)):
                 busy.add(node.host)
-        return is_under_way
+        return bool(busy)
 
     async def _guarded(self, cluster: Cluster, work: Awaitable[None]) -> bool:
         """Return whether the work was done; what hinders it is logged once."""
