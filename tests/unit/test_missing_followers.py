@@ -32,3 +32,9 @@ def test_it_is_looked_often_until_all_follow_and_after_a_while_less() -> None:
     assert pause(followers=OTHERS) is None, "commits need not wait for standbys"
     assert pause(followers=OTHERS, quorum=OTHERS) is None
     assert pause(followers=OTHERS[:1]) == PAUSE, "another one has left"
+
+
+def test_a_node_that_was_lost_with_its_host_is_not_waited_for() -> None:
+    lost = replace(TRIO, nodes=(*NODES[:2], replace(NODES[2], lost_at=NOW)))
+    seen = NodeStatus(reached=5, at=NOW, followers=OTHERS[:1], quorum=OTHERS[:1])
+    assert MissingFollowers(lambda: 0.0).look_after(lost, seen, leads=True) is None

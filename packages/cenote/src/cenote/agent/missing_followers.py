@@ -23,7 +23,7 @@ class MissingFollowers:
 
     def look_after(self, cluster: Cluster, seen: NodeStatus, *, leads: bool) -> float | None:
         """Return the seconds until the next look, None if no node is missing, or ``seen`` is no writer's."""
-        others = len(cluster.nodes) - 1
+        others = sum(node.lost_at is None for node in cluster.nodes) - 1
         if not leads or len(seen.quorum) >= others:
             self._since = None
             return None
