@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from msgspec.structs import replace
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from cenote.api.service import Settings
 from cenote.model.backups import Backup, BackupReport, BackupType
 from cenote.model.fleet_records import Host
+from cenote.model.migrations import MigrationSource, OnlineMigration
 from cenote.model.records import BackupPlan, Cluster
 from cenote.model.status_records import NodeStatus
 from cenote.rules.record_formats import WITH_BACKUPS
@@ -176,6 +177,22 @@ def test_a_version_a_name_and_a_storage_that_do_not_fit_are_refused(apis: Apis) 
         unknown = body("fork") | {"backup_restore": {"database_name": "nobody"}}
         assert "no cluster named" in await api.refusal("POST", "/v2/databases", 422, json=unknown)
         assert await refused(api, 422, "default", NOW) == "cluster name is not available"
+
+    apis.run(scenario, AT_A, (A, B))
+
+
+def test_a_fork_that_would_take_changes_from_the_source_of_a_migration_is_refused(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        path = await source(api, backups(DAY))
+        origin = MigrationSource(host="old", port=5432, dbname="d", username="u", sealed_password="s")
+        migration = OnlineMigration(id=uuid4(), source=origin, asked_at=NOW - DAY / 2)
+        await api.store.update_cluster(
+            record(api, path).id, lambda one: replace(one, online_migration=migration)
+        )
+        for moment in (None, NOW):
+            assert "An online migration into source is under way" in await refused(api, 412, "fork", moment)
+        early = await forked(api, "early", NOW - DAY * 3 / 4)
+        assert early.online_migration is None
 
     apis.run(scenario, AT_A, (A, B))
 
