@@ -19,6 +19,7 @@ from cenote.model.changes import Reload, Sql
 from cenote.model.records import Cluster
 from cenote.model.topology import writer_or_first
 from tests.support.lab import Lab, Share
+from tests.support.plain_postgres import plain_postgres
 
 SECRET = "SCRAM-SHA-256$4096:c2FsdA==$secret"
 
@@ -174,3 +175,12 @@ def test_whoever_answers_on_a_socket_is_told_no_password(
             assert await said.get() == b""
 
     asyncio.run(scenario())
+
+
+def test_a_server_leads_unless_it_is_a_standby() -> None:
+    with plain_postgres() as server:
+        assert asyncio.run(sql.leads(server.uri()))
+        with server.as_standby():
+            assert not asyncio.run(sql.leads(server.uri()))
+            assert not asyncio.run(sql.leads(server.uri(), patience=0.1))
+        assert not asyncio.run(sql.leads(server.uri()))

@@ -49,6 +49,21 @@ class PlainPostgres:
         with psycopg.connect(self.uri(database), autocommit=True) as connection:
             connection.execute(script.encode())
 
+    @contextmanager
+    def as_standby(self) -> Iterator[None]:
+        """Stop the server, and have it run as a standby that follows none."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(timeout=60)
+        (self.folder / "source" / "standby.signal").touch()
+        account = {"user": pwd.getpwnam("postgres").pw_name} if os.geteuid() == 0 else {}
+        standby = subprocess.Popen(self.process.args, stderr=subprocess.DEVNULL, cwd="/", **account)  # type: ignore[call-overload]
+        try:
+            wait_until("the standby answers", 60, lambda: tried(self.uri()))
+            yield
+        finally:
+            standby.send_signal(signal.SIGQUIT)
+            standby.wait(timeout=60)
+
     def kill(self) -> None:
         """End the server at once, with all its connections."""
         self.process.send_signal(signal.SIGQUIT)

@@ -270,7 +270,8 @@ async def leads(conninfo: str, patience: float = 0.0) -> bool:
 async def _recovers(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> bool:
     with _deadline(connection, _CONNECT_SECONDS):
         [(setting,)] = await (await connection.execute(b"SHOW in_hot_standby")).fetchall()
-    return bool(setting == "on")
+    # Such a connection is to no database, and so of no encoding: psycopg gives its texts as bytes.
+    return setting in (b"on", "on")
 
 
 async def ends_recovery(recovers: Callable[[], Awaitable[bool | None]], patience: float) -> bool:
