@@ -186,8 +186,12 @@ def test_data_that_cannot_follow_are_copied_anew_and_kept_until_then(
     settled(client, trio["id"])
     assert not is_at(place.data, before)
     assert not place.cannot_follow.exists()
-    events = client.request("GET", f"/v2/databases/{trio['id']}/events")["events"]
-    assert any("set its data aside" in event["cenote"]["summary"] for event in events)
+
+    def told() -> list[str]:
+        events = client.request("GET", f"/v2/databases/{trio['id']}/events?per_page=200")["events"]
+        return [text for event in events if "set its data aside" in (text := event["cenote"]["summary"])]
+
+    wait_until("it is told", SECONDS, told)
 
 
 def reason(client: Client, cluster: Any) -> str:
