@@ -3,7 +3,7 @@
 The environment sets ``KILLS`` of each process, ``CUTS`` of the power, ``CLUSTERS`` of an
 upgrade, a fleet, a drain, a recovery and a spread, ``STARTS`` of an upgrade, ``LOSSES`` of a host,
 ``MOMENTS`` and ``RESTORE_KILLS`` of restores, ``RECOVERIES``, ``GOOD`` backups beside those that are
-corrupted, ``FAILOVERS`` of each of the ``SCENARIOS``, ``RESTARTS``, and ``SEED``.
+corrupted, ``FAILOVERS`` or ``SWITCHES`` of each of the ``SCENARIOS``, ``RESTARTS``, and ``SEED``.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ NAMES = (
     "drills",
     "major_upgrade",
     "failover",
+    "switch",
     "rolling",
 )
 

@@ -38,8 +38,7 @@ QUORUM_SECONDS = 5.0
 ROWS_AGAIN = 200
 
 # What is done to a cluster, and ends when writes have gone on or the block is left.
-# It yields the number of the host, from 0, whose own pooler cannot be reached or goes on alone, if there is
-# one.
+# It yields the number of the host, from 0, whose own pooler cannot be reached or is alone, if there is one.
 Fault = Callable[[Trio, random.Random], contextlib.AbstractContextManager[int | None]]
 
 

@@ -2,7 +2,7 @@
 
 A process of its own, since the judge of a failover must not be slowed down by it.  Each line of the file is
 synced before the next row of its writer.  ``+`` for a row that was acknowledged: when (monotonic seconds),
-the writer, the number, the timeline of the server and when it was sent; ``-`` for a query that failed: when,
+the writer, the number, the timeline of the server, and when it was sent; ``-`` for a query that failed: when,
 the writer, and why.  A row whose commit only gave up waiting for a standby is no acknowledged one.
 """
 

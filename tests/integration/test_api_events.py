@@ -50,6 +50,7 @@ NEEDS_ANOTHER_HOST = {
     "recover_cluster",  # test_fleet_recovery.py
     *("switch_over", "cancel_switch"),  # test_api_nodes.py
 }
+OF_A_REPLICA = {"add_replica", "delete_replica", "promote_replica"}  # test_api_replicas.py
 NEEDS_ANOTHER_VERSION = {"upgrade_cluster", "rehearse_upgrade"}  # test_major_upgrade.py
 NEEDS_ANOTHER_SERVER = {"start_migration", "stop_migration", "finish_migration"}  # test_online_migration.py
 NEEDS_BACKUPS = {"create_backup", "create_drill"}  # test_backups.py, test_restore_drills.py
@@ -107,7 +108,7 @@ CHANGES = [
     for route in OPERATIONS
     if route.method not in ("GET", "HEAD")
     and route.name not in ("reject", "not_found", *NOT_ABOUT_A_CLUSTER)
-    and route.name not in (*NEEDS_ANOTHER_HOST, *NEEDS_ANOTHER_VERSION, *NEEDS_BACKUPS)
+    and route.name not in (*NEEDS_ANOTHER_HOST, *NEEDS_ANOTHER_VERSION, *NEEDS_ANOTHER_SERVER, *NEEDS_BACKUPS)
     and route.name not in OF_A_REPLICA
 ]
 

@@ -42,7 +42,7 @@ def test_exactly_the_declared_metrics_are_exposed(scraper: Scraper, cluster: Any
             found = scraper.samples()
         finally:
             connection.execute("SELECT pg_drop_replication_slot('kept')")
-    of_several = {"cenote_node_primary", "cenote_standbys_missing"}
+    of_several = {"cenote_node_primary", "cenote_standbys_missing", "cenote_pools_held_seconds"}
     of_several |= {"cenote_standby_lag_bytes", "cenote_standby_lag_seconds", "cenote_quorum_standbys"}
     of_several |= {family.name for family in cluster_metrics.FAMILIES if "_replica_" in family.name}
     while_upgraded = {"cenote_major_upgrade"}

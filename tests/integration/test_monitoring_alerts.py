@@ -158,6 +158,13 @@ CASES = {
         {"cluster": "shop"},
         "Another node of shop began to take writes 3 times within an hour",
     ),
+    "CenotePoolsHeldLong": Case(
+        {series("cenote_pools_held_seconds", ONE): "0.2x10 14x20"},
+        {series("cenote_pools_held_seconds", ONE): "0.2x10 0.4x20"},
+        ONE,
+        "Clients of pools of shop waited for 14s until another node took writes",
+        minutes=20,
+    ),
     "CenoteMajorUpgradeFailed": Case(
         {series("cenote_major_upgrade_failed", ONE): "0 0 1x30"},
         {series("cenote_major_upgrade_failed", ONE): "1x90"},

@@ -303,7 +303,7 @@ def test_pools_are_held_while_the_writer_is_restarted_in_its_place_which_its_own
     assert pass_of(writer, held) == []
     assert pass_of(writer, replace(held, is_up=False)) == []
     elsewhere = replace(seen_of(context("node-1", node=TWO)), paused=True, held=True, pause=HELD)
-    assert pass_of(other, elsewhere) == [Wait("held, for a restart", often=True)]
+    assert pass_of(other, elsewhere) == [Wait("held, for a restart", at_once=True)]
     holding = msgspec.structs.replace(
         TRIO, switchover=msgspec.structs.replace(switch, stage=SwitchStage.HOLDING)
     )

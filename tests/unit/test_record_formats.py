@@ -12,7 +12,18 @@ from msgspec.structs import replace
 from cenote.errors import Busy
 from cenote.model.fleet_records import Host
 from cenote.model.migrations import MigrationSource, OnlineMigration
-from cenote.model.records import BackupPlan, Cluster, Keep, Move, Node, Rehearsal, Restoration, Switchover
+from cenote.model.records import (
+    BackupPlan,
+    Cluster,
+    Configuration,
+    Keep,
+    Move,
+    Node,
+    Rehearsal,
+    RestartTurn,
+    Restoration,
+    Switchover,
+)
 from cenote.rules import record_formats
 from cenote.rules.record_formats import HIGHEST
 from cenote.store.encoding import decode, encode, format_of
@@ -102,6 +113,9 @@ def test_an_online_migration_is_written_in_a_format_that_earlier_versions_do_not
             {"switchover": Switchover(source="node-1", target="node-2", asked_at=AT, until=AT)},
             id="switchover",
         ),
+        pytest.param({"replica_of": CLUSTER.id}, id="replica_of"),
+        pytest.param({"copies": 2}, id="copies"),
+        pytest.param({"promote_asked_at": AT}, id="promote_asked_at"),
         pytest.param({"restart_turn": RestartTurn(node="node-2", since=AT)}, id="restart_turn"),
     ],
 )
@@ -117,8 +131,8 @@ def test_every_further_field_of_a_cluster_asks_for_a_format() -> None:
         *("move", "left", "last_node"),
         *("backups", "delete_protection", "undelete_days", "keep", "undeletion"),
         *("restoration", "major_upgrade", "online_migration"),
+        *("restoration", "distinct_hosts", "switchover", "restart_turn", "primary", "failover_login"),
         *("rehearsal", "rehearsal_of", "copies", "promote_asked_at", "replica_of"),
-        *("restoration", "distinct_hosts", "switchover", "primary", "failover_login"),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -59,8 +59,8 @@ class Model:
             self.values[name]["max_connections"] = max(least, self.wanted["max_connections"])
         self.restarts.append(name)
 
-    def look(self, alive: Collection[str] = HOSTS, **of_nodes: NodeStatus) -> Look:
-        reports = {name: self.report(name) for name in self.values} | of_nodes
+    def look(self, alive: Collection[str] = HOSTS, seen: Mapping[str, NodeStatus] | None = None) -> Look:
+        reports = {name: self.report(name) for name in self.values} | dict(seen or {})
         return Look(self.revision, self.leader, reports, alive)
 
     def report(self, name: str) -> NodeStatus:
@@ -179,9 +179,9 @@ def test_the_turn_of_a_standby_lasts_until_it_follows_closely_again() -> None:
     found.start("node-2")
     far = replace(found.report("node-2"), standby=Standby(streaming=True, replayed=1, behind=2**30))
     for late in (far, replace(found.report("node-2"), tried=0)):
-        assert controller.step(found.cluster, found.look(**{"node-2": late}), NOW) is None
+        assert controller.step(found.cluster, found.look(seen={"node-2": late}), NOW) is None
     alone = replace(found.report("node-1"), followers=("node-3",))
-    assert controller.step(found.cluster, found.look(**{"node-1": alone}), NOW) is None
+    assert controller.step(found.cluster, found.look(seen={"node-1": alone}), NOW) is None
     over = controller.step(found.cluster, found.look(), NOW)
     assert over is not None
     assert over.cluster.restart_turn is None
@@ -201,7 +201,7 @@ def test_no_node_is_restarted_while_another_one_is_not_as_it_shall_be(
 ) -> None:
     found = model(TRIO, (2, 1), *[(1, 1)] * 3)
     seen = {name: replace(found.report(name), **fields) for name, fields in changes.items()}
-    look = found.look(alive, **seen)
+    look = found.look(alive, seen)
     assert controller.step(found.cluster, look, NOW) is None
     assert controller.is_wanted(found.cluster, look)
     assert rolling.waits_for(found.cluster, look).startswith(reason)

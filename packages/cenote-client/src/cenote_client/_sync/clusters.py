@@ -131,6 +131,7 @@ class Clusters(Resource):
         database_cluster_uuid: str,
         host: str | None = None,
         zone: str | None = None,
+        num_nodes: int | None = None,
         **kwargs: Unpack[t.Call],
     ) -> t.RecoveryResponse:
         """Return from what and where a cluster would be recovered, as ``{"recovery": {…}}``.
@@ -140,7 +141,7 @@ class Clusters(Resource):
 
         ``GET /v2/databases/{database_cluster_uuid}/recover``, scope ``cenote:admin``.
         """
-        query = {"host": host, "zone": zone}
+        query = {"host": host, "zone": zone, "num_nodes": num_nodes}
         return self._call(op.GET_RECOVERY, (database_cluster_uuid,), kwargs, query=query)
 
     def recover_cluster(

@@ -66,6 +66,7 @@ from .cenote import (
     RecoveryResponse,
     RecoveryWish,
     RehearsalResponse,
+    ReplicaLag,
     SealingKey,
     SealingKeyListResponse,
     SettingLimits,

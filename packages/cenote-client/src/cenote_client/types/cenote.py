@@ -81,7 +81,8 @@ class Recovery(TypedDict):
     """What a cluster is recovered from, and on which host.
 
     What was committed after ``archived_at`` is missing, at most ``missing_seconds``, until ``lost_at``.
-    ``loss`` is ``removed``, ``down`` or ``missing``.  ``changed`` says in words what is not as it was.
+    ``loss`` is ``removed``, ``down`` or ``missing``.  ``nodes`` are the hosts of all nodes,
+    by name.  ``changed`` says in words what is not as it was.
     """
 
     host: str
@@ -92,6 +93,7 @@ class Recovery(TypedDict):
     archived_at: str | None
     lost_at: str
     missing_seconds: int | None
+    nodes: list[str]
     changed: list[str]
 
 
@@ -100,10 +102,14 @@ class RecoveryResponse(TypedDict):
 
 
 class RecoveryWish(TypedDict):
-    """The host, by name or id, or the zone to recover a cluster on; without, the service chooses a host."""
+    """The host, by name or id, or the zone to recover a cluster on; without, the service chooses a host.
+
+    Without ``num_nodes`` it gets as many nodes as it had.
+    """
 
     host: NotRequired[str]
     zone: NotRequired[str]
+    num_nodes: NotRequired[int]
 
 
 class SwitchWish(TypedDict):

@@ -57,8 +57,9 @@ class FailoverWatch:
     def close(self) -> None:
         self._watch.close()
         self._executor.release_hold()  # another node of this host prepares it anew
-        if self._holding is not None:
-            self._holding.cancel()
+        for task in (self._holding, self._looking):
+            if task is not None:
+                task.cancel()
 
     def _fire(self) -> None:
         if self._context is None:

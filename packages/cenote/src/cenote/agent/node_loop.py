@@ -298,8 +298,6 @@ class NodeLoop:
             pause = min(pause, self._host_context.timing.resync_interval_nearly_full)
         if (missing := self._until_followed(stored.value)) is not None:
             pause = min(pause, missing)
-        if (soon := self._until_followed(stored.value)) is not None:
-            pause = min(pause, soon)
         soon = await self._drop(stored)
         return pause if soon is None else min(pause, soon)
 
@@ -373,6 +371,8 @@ class NodeLoop:
             self._pass.sql_changes.has_other_users,
             self._is_upgrading(),
             context.cluster.restart_turn is not None,
+            self._until_followed(context.cluster),
+            NodeKind.REPLICA in context.kinds,  # how far it is does not show in its trace
         )
         if converged.settled and not any(waits):
             self._quiet.begin(trace, self._pass.sql_changes.expires_in())
@@ -477,12 +477,31 @@ class NodeLoop:
             ),
             addresses=self._addresses(cluster),
             shares_repository=self._shares_repository(cluster),
+            source=self._source(cluster),
+            replicas=self._replicas(cluster),
         )
 
     def _shares_repository(self, cluster: Cluster) -> bool:
         hosts = [self._store.host(node.host) for node in cluster.nodes]
         known = [host for host in hosts if host is not None]
         return all(repository_identity.is_shared(known[0], other) for other in known[1:])
+
+    def _source(self, cluster: Cluster) -> Source | None:
+        """Return what a read replica follows, with the servers of it whose hosts' addresses are known."""
+        found = None if cluster.replica_of is None else self._store.living_cluster(cluster.replica_of)
+        if found is None:
+            return None
+        nodes = [node for node in found.nodes if node.lost_at is None]
+        places = [(self._address(node.host), node.port) for node in nodes]
+        was_recovered = found.backups is not None and bool(found.backups.lineage) and len(found.nodes) == 1
+        return Source(
+            found.name, tuple((address, port) for address, port in places if address), was_recovered
+        )
+
+    def _replicas(self, cluster: Cluster) -> tuple[Follower, ...]:
+        """Return the read replicas that follow a cluster."""
+        found = [stored.value for stored in self._store.replicas(cluster.id)]
+        return tuple(Follower(replicas.slot(one), one.nodes[0].host) for one in found)
 
     def _addresses(self, cluster: Cluster) -> dict[str, str]:
         """Return where nodes of other hosts are reached that stand by; "" for what is not known."""

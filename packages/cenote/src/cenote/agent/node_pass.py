@@ -51,6 +51,8 @@ _SETTLED: dict[str, object] = {
     "quorum": (),
     "followers": (),
     "restart": None,
+    "wal_gone": False,
+    "lost_slots": (),
 }
 
 
@@ -146,7 +148,7 @@ class NodePass:
         else:
             converged = await self._converged(informed, session)
             converged = replace(converged, settled=full and not self._changes)
-        if not context.is_restoring:  # clients are let in now
+        if not (context.is_restoring or NodeKind.AWAITING in context.kinds):  # clients are let in now
             self.seen = self.seen | {"restored": None}
         if NodeKind.REPLICA not in context.kinds:  # it takes writes now
             self.seen = self.seen | {"copy": 0}

@@ -251,7 +251,7 @@ class Restore:
     async def _copy_server(self, copy: RestoredCopy) -> CopyMark:
         restoration, host = self._restoration, self._context.host
         stored = self._store.cluster(restoration.source)
-        node = None if stored is None else writer(stored.value)
+        node = None if stored is None else writer(stored.value, self._store.leader(stored.value))
         if stored is None or stored.value.deleted_at is not None or node is None:
             raise CenoteError("the cluster that it is a copy of is not there any more")
         if node.host != self._store.host_id:

@@ -41,11 +41,12 @@ from cenote.model.records import (
     CertificateAuthority,
     Cluster,
     Database,
+    Node,
     StorageAutoscale,
     UserRole,
 )
 from cenote.rules import record_formats
-from cenote.rules.scheduling import Placement, Wanted
+from cenote.rules.scheduling import Wanted
 from cenote.security import certificates, credentials
 from cenote.security.backup_passphrases import new_plan
 from cenote.store import NameTaken, PortTaken, Stored
@@ -244,8 +245,6 @@ async def create(
         version = rules.version(body.version, catalog.versions(await service.living_hosts()))
         origin = None
     else:
-        if body.num_nodes > 1:
-            raise Invalid("num_nodes: a fork is made with 1 node; resize it when it is online.")
         origin = await forks.origin_of(service, body.backup_restore, body.version)
         version, storage_mib = origin.version, origin.storage_mib(body.storage_size_mib, storage_mib)
         firewall = firewall or origin.firewall
@@ -272,14 +271,13 @@ async def create(
         service.settings.distinct_hosts if extension.distinct_hosts is None else extension.distinct_hosts
     )
 
-    def choose() -> tuple[Placement, ...]:
+    def choose() -> tuple[Node, ...]:
         if origin is not None:
-            return (forks.choose(service, wanted, origin, refusals),)
-        return place(service, wanted, count, refusals, distinct=distinct)
+            return forks.nodes(service, wanted, origin, refusals, count, distinct=distinct)
+        return as_nodes(place(service, wanted, count, refusals, distinct=distinct))
 
     while True:
-        chosen = await all_claimed(service, id, refusals, choose)
-        nodes = as_nodes(chosen)
+        nodes = await all_claimed(service, id, refusals, choose)
         hosts = dict.fromkeys(node.host for node in nodes)
         plan = _backup_plan(service, store.hosts_by_id().get(nodes[0].host))
         cluster = Cluster(
@@ -323,9 +321,9 @@ async def create(
             raise
 
 
-def _backup_plan(service: Service, host: Host) -> BackupPlan | None:
+def _backup_plan(service: Service, host: Host | None) -> BackupPlan | None:
     """Return a plan for backups of a cluster on a host that keeps some; else the controller may make one."""
-    if not host.repository or not record_formats.are_read(service.store.known_hosts()):
+    if host is None or not host.repository or not record_formats.are_read(service.store.known_hosts()):
         return None
     return new_plan(service.rings.host)
 

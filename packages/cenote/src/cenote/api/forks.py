@@ -138,6 +138,18 @@ def choose(service: Service, wanted: Wanted, origin: Origin, refusals: Refusals)
     return _place(service, wanted, refusals, others | silent)
 
 
+def nodes(
+    service: Service, wanted: Wanted, origin: Origin, refusals: Refusals, count: int, *, distinct: bool
+) -> tuple[Node, ...]:
+    """Return the nodes of a fork: the data are made on the first one, and the others copy it."""
+    chosen = choose(service, wanted, origin, refusals)
+    [first] = placement.as_nodes((chosen,))
+    if count == 1:
+        return (first,)
+    others = placement.standbys(service, first, count - 1, wanted, refusals, distinct=distinct)
+    return (first, *others)
+
+
 def _place(service: Service, wanted: Wanted, refusals: Refusals, without: Set[str]) -> Placement:
     every = placement.candidates(service, refusals.ports)
     return scheduling.choose(wanted, every, placement.limits(service), without)
@@ -152,7 +164,7 @@ def forked(service: Service, chosen: Cluster, origin: Origin, now: datetime) -> 
     def new_user(name: str) -> User:
         return credentials.new_user(name, service.sealer)
 
-    [node] = chosen.nodes
+    node = chosen.nodes[0]
     plan, is_copy = origin.source.backups, origin.is_live and node.host == origin.host.id
     # What is newest in the archive may be a minute old; a moment is waited for.
     newest = datetime.now(UTC) if origin.is_live and not is_copy else None
@@ -202,7 +214,7 @@ def _is_live(service: Service, source: Cluster) -> bool:
     """Return whether the server of a cluster can be copied now."""
     seen = service.topology(source)
     is_settled = source.move is None and seen.status is not ClusterStatus.CREATING
-    return is_settled and seen.health in SERVING and len(source.nodes) == 1
+    return is_settled and seen.health in SERVING
 
 
 def _window(service: Service, source: Cluster, host: Host, report: BackupReport) -> Window:

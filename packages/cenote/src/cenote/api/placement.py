@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -78,6 +79,27 @@ def more(
 def as_placed(service: Service, cluster: Cluster) -> Cluster:
     """Return a cluster whose nodes share no host if the service lets none share one."""
     return replace(cluster, distinct_hosts=True) if service.settings.distinct_hosts else cluster
+
+
+def standbys(
+    service: Service, first: Node, count: int, wanted: Wanted, refusals: Refusals, *, distinct: bool
+) -> tuple[Node, ...]:
+    """Return further nodes for a cluster whose data are to be made on the first one, which is planned only.
+
+    The errors are those of ``node_placement``.
+    """
+    placed = node_placement.beside(
+        (first,),
+        count,
+        candidates(service, refusals.ports),
+        wanted,
+        limits(service),
+        refusals.silent.keys(),
+        distinct=distinct or service.settings.distinct_hosts,
+    )
+    now = datetime.now(UTC).replace(microsecond=0)
+    number = int(first.name.rpartition("-")[2]) + 1
+    return tuple(replace(node, added_at=now) for node in as_nodes(placed, number))
 
 
 def as_nodes(placed: Iterable[Placement], first: int = 1) -> tuple[Node, ...]:

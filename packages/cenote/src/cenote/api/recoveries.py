@@ -14,6 +14,7 @@ from http import HTTPMethod
 import msgspec
 from msgspec.structs import replace
 
+from cenote import rules
 from cenote.api import placement, schema_fields
 from cenote.api.auth import ADMIN
 from cenote.api.call import Call
@@ -29,16 +30,21 @@ from cenote.model.records import Cluster, Node
 from cenote.rules import cluster_backups, lineages, record_formats, recoveries, replicas
 from cenote.rules.host_states import HostState
 from cenote.rules.recoveries import Loss, NodeSeen
+from cenote.rules.scheduling import Wanted
 from cenote.store import PortTaken
 
 PATH = ONE + "/recover"
 
 
 class RecoverCluster(Body):
-    """The host, by name or id, or the zone that the cluster is to be recovered on; without, one is chosen."""
+    """The host, by name or id, or the zone that the cluster is to be recovered on; without, one is chosen.
+
+    Without ``num_nodes`` it gets as many nodes as it had.  Further ones copy the data when they are there.
+    """
 
     host: schema_fields.WishedHost | None = None
     zone: schema_fields.Zone | None = None
+    num_nodes: schema_fields.NodeCount | None = None
 
 
 class RecoveryView(msgspec.Struct, kw_only=True):
@@ -47,7 +53,8 @@ class RecoveryView(msgspec.Struct, kw_only=True):
     ``archived_at`` is when its newest WAL was written to the repository: what was committed later is missing.
     ``lost_at`` is when its data was last there, as far as is known, and ``missing_seconds`` the time in
     between, the most that can be missing.  ``loss`` is ``removed`` or ``down``, of its former host, or
-    ``missing``, of its data directory.  ``changed`` says in words what will not be as it was.
+    ``missing``, of its data directory.  ``nodes`` are the hosts of all nodes, by name, ``host`` that of the
+    first.  ``changed`` says in words what will not be as it was.
     """
 
     host: str
@@ -58,6 +65,7 @@ class RecoveryView(msgspec.Struct, kw_only=True):
     archived_at: datetime | None
     lost_at: datetime
     missing_seconds: int | None
+    nodes: list[str]
     changed: list[str]
 
 
@@ -70,7 +78,7 @@ class RecoveryAnswer(msgspec.Struct):
     PATH,
     scope=ADMIN,
     answer=RecoveryAnswer,
-    query=("host", "zone"),
+    query=("host", "zone", "num_nodes"),
     also=(412, 422),
     of_replica=replicas.AT_SOURCE,
 )
@@ -78,15 +86,17 @@ async def get_recovery(request: Call) -> Response:
     """Say where and from what a cluster would be recovered, and what would be missing; nothing is changed."""
     service, cluster = request.service, request.cluster().value
     host, zone = placement.wish(request.query_params.get("host"), request.query_params.get("zone"))
+    asked = request.query_params.get("num_nodes") or ""
+    count = _count(cluster, int(asked) if asked.isdecimal() else 0 if asked else None)
     found, unfit = check(service, cluster), Unfit()
     while True:
-        node = _chosen(service, cluster, found, host, zone, unfit)
+        nodes = _chosen(service, cluster, found, Wish(host, zone, count), unfit)
         try:
-            there = await archived(service, cluster, node)
+            there = await archived(service, cluster, nodes[0])
         except NoBackup as error:  # another host may read another repository
-            unfit.unreadable[node.host] = error
+            unfit.unreadable[nodes[0].host] = error
             continue
-        return answer(RecoveryAnswer(_view(service, cluster, found, node, there)))
+        return answer(RecoveryAnswer(_view(service, cluster, found, nodes, there)))
 
 
 @operation(
@@ -108,25 +118,26 @@ async def recover_cluster(request: Call) -> Response:
     """
     service, cluster = request.service, request.cluster().value
     body = await request.decoded(RecoverCluster)
-    host, zone = placement.wish(body.host, body.zone)
+    wish = Wish(*placement.wish(body.host, body.zone), _count(cluster, body.num_nodes))
     unfit = Unfit()
     while True:
         found = check(service, cluster)
-        node = await _claimed(service, cluster, found, host, zone, unfit)
+        nodes = await _claimed(service, cluster, found, wish, unfit)
+        hosts = dict.fromkeys(node.host for node in nodes)
         try:
-            there = await archived(service, cluster, node)
-            view = _view(service, cluster, found, node, there)
-            await _write(request, cluster, found, node, there)
+            there = await archived(service, cluster, nodes[0])
+            view = _view(service, cluster, found, nodes, there)
+            await _write(request, cluster, found, nodes, there)
             return answer(RecoveryAnswer(view), 202)
         except PortTaken as error:
-            await service.ports.release(cluster.id, node.host)
+            await placement.release(service, cluster.id, hosts)
             unfit.refusals.add(error.host, error.ports)
             cluster = request.cluster().value
         except NoBackup as error:
-            await service.ports.release(cluster.id, node.host)
-            unfit.unreadable[node.host] = error
+            await placement.release(service, cluster.id, hosts)
+            unfit.unreadable[nodes[0].host] = error
         except BaseException:
-            await service.ports.release(cluster.id, node.host)
+            await placement.release(service, cluster.id, hosts)
             raise
 
 
@@ -137,6 +148,15 @@ def _count(cluster: Cluster, asked: int | None) -> int:
 
 class NoBackup(Busy):
     """A host has no backup of a cluster: it has another repository, or that does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Where a cluster is to be recovered, "" for anywhere, and with how many nodes."""
+
+    host: str
+    zone: str
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +171,22 @@ def check(service: Service, cluster: Cluster) -> Loss:
     """Return why a cluster may be recovered; Busy or Invalid, in words, if it may not."""
     store = service.store
     record_formats.check_readers(store.known_hosts(), record_formats.WITH_RESTORES)
-    node = recoveries.lost_node(cluster)
-    state = store.host_state(node.host)
-    if state is not HostState.UP and node.host == service.settings.host_id:
-        raise Busy(
-            f"{_name(service, node)}, the host of the cluster, answers this request, so it is not lost."
-        )
+    lost = recoveries.lost_node(cluster)
+    others = [] if cluster.move is not None else [node for node in cluster.nodes if node != lost]
+    for node in (lost, *others):
+        if store.host_state(node.host) is not HostState.UP and node.host == service.settings.host_id:
+            raise Busy(
+                f"{_name(service, node)}, a host of the cluster, answers this request: it is not lost."
+            )
     return recoveries.loss(
-        cluster, NodeSeen(node, _name(service, node), state, store.data_missing(cluster, node))
+        cluster, _seen(service, cluster, lost), [_seen(service, cluster, node) for node in others]
     )
+
+
+def _seen(service: Service, cluster: Cluster, node: Node) -> NodeSeen:
+    store = service.store
+    state, is_missing = store.host_state(node.host), store.data_missing(cluster, node)
+    return NodeSeen(node, _name(service, node), state, is_missing)
 
 
 def new_mark(now: datetime, there: Archived) -> str:
@@ -179,15 +206,15 @@ async def archived(service: Service, cluster: Cluster, node: Node) -> Archived:
     return found
 
 
-def _chosen(service: Service, cluster: Cluster, found: Loss, host: str, zone: str, unfit: Unfit) -> Node:
-    """Return the node; if no host is left, the reason is why one before cannot read a backup."""
+def _chosen(service: Service, cluster: Cluster, found: Loss, wish: Wish, unfit: Unfit) -> tuple[Node, ...]:
+    """Return the nodes; if no host is left, the reason is why one before cannot read a backup."""
     try:
-        return recoveries.target(
+        first = recoveries.target(
             cluster,
             found,
             placement.candidates(service, unfit.refusals.ports),
-            host=host,
-            zone=zone,
+            host=wish.host,
+            zone=wish.zone,
             limits=placement.limits(service),
             spared=unfit.refusals.silent.keys() | unfit.unreadable.keys(),
         )
@@ -195,38 +222,59 @@ def _chosen(service: Service, cluster: Cluster, found: Loss, host: str, zone: st
         if unfit.unreadable:
             raise next(iter(unfit.unreadable.values())) from None
         raise
+    return with_standbys(service, cluster, first, wish, unfit.refusals)
+
+
+def with_standbys(
+    service: Service, cluster: Cluster, first: Node, wish: Wish, refusals: placement.Refusals
+) -> tuple[Node, ...]:
+    """Return a node that gets the data of a cluster, and those that copy it then."""
+    if wish.count == 1:
+        return (first,)
+    wanted = Wanted(
+        version=cluster.version,
+        memory_mib=catalog.SIZES[cluster.size].memory_mib,
+        storage_mib=cluster.storage_mib,
+        zone=wish.zone,
+    )
+    distinct = cluster.distinct_hosts
+    others = placement.standbys(service, first, wish.count - 1, wanted, refusals, distinct=distinct)
+    return (first, *others)
 
 
 async def _claimed(
-    service: Service, cluster: Cluster, found: Loss, host: str, zone: str, unfit: Unfit
-) -> Node:
-    """Return the node, with ports that its host has claimed; on the former host it has them already."""
+    service: Service, cluster: Cluster, found: Loss, wish: Wish, unfit: Unfit
+) -> tuple[Node, ...]:
+    """Return the nodes, with ports that their hosts have claimed; the former host has some already."""
 
-    def choose() -> Node:
-        return _chosen(service, cluster, found, host, zone, unfit)
+    def choose() -> tuple[Node, ...]:
+        return _chosen(service, cluster, found, wish, unfit)
 
-    chosen = choose()
-    if chosen.host == recoveries.lost_node(cluster).host:
-        return chosen
-    return await placement.claimed(service, cluster.id, unfit.refusals, choose)
+    return await placement.all_claimed(service, cluster.id, unfit.refusals, choose, cluster.nodes)
 
 
-async def _write(request: Call, cluster: Cluster, found: Loss, node: Node, there: Archived) -> None:
+async def _write(
+    request: Call, cluster: Cluster, found: Loss, nodes: tuple[Node, ...], there: Archived
+) -> None:
     service, now = request.service, datetime.now(UTC)
-    lost = recoveries.lost_node(cluster)
+    former = recoveries.lost_node(cluster), cluster.nodes
     note = request.note(EventType.CLUSTER_UPDATE)
-    note = replace(note, what=f"recovers it from its backups on {_name(service, node)}")
+    note = replace(note, what=f"recovers it from its backups on {_name(service, nodes[0])}")
 
     knows_losses = record_formats.are_read(service.store.known_hosts(), record_formats.WITH_NODES)
 
     def recovered(current: Cluster) -> Cluster:
-        if recoveries.lost_node(current) != lost or check(service, current) is not found:
+        lost = recoveries.lost_node(current)
+        if (lost, current.nodes) != former or check(service, current) is not found:
             raise Conflict("The cluster was changed meanwhile; try again.")
         changed = recoveries.recovered(current, nodes[0], now, new_mark(now, there), nodes[1:], there.version)
         reports = service.store.reports(current.id)
         return cluster_backups.with_every_loss(changed, reports, read=knows_losses)
 
-    conditions = [service.store.is_absent(lost.host)] if found is Loss.DOWN else []
+    # Those whose host is down; one without its data says so itself.
+    away = {node.host for node in cluster.nodes if node.lost_at is None}
+    away = {host for host in away if service.store.host_state(host) is not HostState.UP}
+    conditions = [service.store.is_absent(host) for host in sorted(away)] if cluster.move is None else []
     try:
         await service.store.update_cluster(cluster.id, recovered, note, *conditions)
     except PortTaken:
@@ -236,11 +284,13 @@ async def _write(request: Call, cluster: Cluster, found: Loss, node: Node, there
         raise
 
 
-def _view(service: Service, cluster: Cluster, found: Loss, node: Node, there: Archived) -> RecoveryView:
+def _view(
+    service: Service, cluster: Cluster, found: Loss, nodes: tuple[Node, ...], there: Archived
+) -> RecoveryView:
     lost = recoveries.lost_node(cluster)
     lost_at = (_lost_at(service, cluster, lost) or datetime.now(UTC)).replace(microsecond=0)
     return RecoveryView(
-        host=_name(service, node),
+        host=_name(service, nodes[0]),
         former_host=_name(service, lost),
         loss=found,
         repository=there.repository,

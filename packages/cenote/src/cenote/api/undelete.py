@@ -173,35 +173,38 @@ async def _from_repository(request: Call, before: Cluster, name: str, wish: str)
     record_formats.check_readers(service.store.known_hosts(), record_formats.WITH_RESTORES)
     unreadable: dict[str, recoveries_api.NoBackup] = {}  # by the hosts that have none
 
-    def choose() -> Node:
+    def choose() -> tuple[Node, ...]:
         candidates = placement.candidates(service, refusals.ports)
         without = refusals.silent.keys() | unreadable.keys() | {node.host for node in before.left}
         limits = placement.limits(service)
         try:
-            return recoveries.placed(before, former, candidates, host=wish, limits=limits, without=without)
+            first = recoveries.placed(before, former, candidates, host=wish, limits=limits, without=without)
         except (Busy, Unavailable):
             if unreadable:
                 raise next(iter(unreadable.values())) from None
             raise
+        asked = recoveries_api.Wish(wish, "", 1 if before.keep is None else before.keep.nodes)
+        return recoveries_api.with_standbys(service, before, first, asked, refusals)
 
     while True:
-        node = await placement.claimed(service, before.id, refusals, choose)
+        nodes = await placement.all_claimed(service, before.id, refusals, choose)
+        hosts = dict.fromkeys(node.host for node in nodes)
         try:
-            there = await recoveries_api.archived(service, before, node)
+            there = await recoveries_api.archived(service, before, nodes[0])
             mark = recoveries_api.new_mark(datetime.now(UTC), there)
             stored = await _undeleted_from_backups(request, before, name, nodes, mark, there.version)
             return await _answered(request, before, stored)
         except PortTaken as error:
-            await service.ports.release(before.id, node.host)
+            await placement.release(service, before.id, hosts)
             refusals.add(error.host, error.ports)
         except recoveries_api.NoBackup as error:
-            await service.ports.release(before.id, node.host)
-            unreadable[node.host] = error
+            await placement.release(service, before.id, hosts)
+            unreadable[nodes[0].host] = error
         except NameTaken:
-            await service.ports.release(before.id, node.host)
+            await placement.release(service, before.id, hosts)
             raise _name_taken(before, name) from None
         except BaseException:
-            await service.ports.release(before.id, node.host)
+            await placement.release(service, before.id, hosts)
             raise
 
 
@@ -220,7 +223,7 @@ async def _undeleted_from_backups(
             deletions.undeleted_from_backups(current, name, nodes, former, now, mark, version),
             project_id=project,
             private_network_id=network,
-            server_names=service.certificate_names(name, (node,)),
+            server_names=service.certificate_names(name, nodes),
         )
 
     is_there = lost.lost_at is None and not before.is_put_away

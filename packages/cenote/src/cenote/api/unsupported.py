@@ -34,11 +34,6 @@ GET /indexes
 DELETE /indexes/{index_name}
 """
 
-_LATER = """
-POST /replicas adding replicas
-"""
-
-
 _ONE = "/v2/databases/{database_cluster_uuid}"
 
 
@@ -51,24 +46,15 @@ def _unsupported(method: HTTPMethod, path: str, message: str) -> OperationRoute:
     return operation(method, path, scope=_SCOPES[method], status=422, answer=ErrorView)(reject)
 
 
-def _rows(table: str) -> list[tuple[HTTPMethod, str, str]]:
-    """Return method, path and the text after it, for each method of each line."""
-    rows: list[tuple[HTTPMethod, str, str]] = []
+def _rows(table: str) -> list[tuple[HTTPMethod, str]]:
+    """Return method and path, for each method of each line."""
+    rows: list[tuple[HTTPMethod, str]] = []
     for line in table.strip().splitlines():
-        before, slash, after = line.partition("/")
-        path, _, text = after.partition(" ")
-        rows.extend((HTTPMethod(method), slash + path, text) for method in before.split())
+        methods, slash, path = line.partition("/")
+        rows.extend((HTTPMethod(method), slash + path) for method in methods.split())
     return rows
 
 
-def _message(text: str) -> str:
-    return f"{text} is not supported by this version of Cenote."
-
-
-ROUTES = (
-    *(
-        _unsupported(method, _ONE + path, rules.NOT_FOR_THIS_ENGINE)
-        for method, path, _ in _rows(_OTHER_ENGINES)
-    ),
-    *(_unsupported(method, _ONE + path, _message(text)) for method, path, text in _rows(_LATER)),
+ROUTES = tuple(
+    _unsupported(method, _ONE + path, rules.NOT_FOR_THIS_ENGINE) for method, path in _rows(_OTHER_ENGINES)
 )

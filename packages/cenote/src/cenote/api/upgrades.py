@@ -128,6 +128,7 @@ def _check(request: Call, cluster: Cluster) -> None:
     service = request.service
     record_formats.check_readers(service.store.known_hosts(), record_formats.WITH_MAJOR_UPGRADES)
     seen = service.report(cluster)
+    replicas.check_not_followed(cluster, [stored.value for stored in service.store.replicas(cluster.id)])
     found = service.topology(cluster)
     major_upgrades.check(cluster, seen, found.status)
     if topology.has_standbys(cluster):

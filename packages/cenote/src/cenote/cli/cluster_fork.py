@@ -60,6 +60,7 @@ class Moment(click.ParamType[datetime]):
 @click.option(
     "--storage-mib", metavar="MIB", type=int, help="Storage in MiB.  [default: as CLUSTER, or size]"
 )
+@click.option("--nodes", metavar="N", type=int, help="Number of nodes.  [default: as CLUSTER]")
 @click.option(
     "--region",
     metavar="REGION",
@@ -84,6 +85,7 @@ def fork(
     at: datetime | None,
     size: str | None,
     storage_mib: int | None,
+    nodes: int | None,
     region: str | None,
     tags: tuple[str, ...],
     project: str | None,
@@ -100,7 +102,8 @@ def fork(
         name = new_name or f"{source['name'][: LONGEST_NAME - len(SUFFIX)]}{SUFFIX}"
         restore = {"database_name": source["name"]}
         restore |= {"backup_created_at": in_rfc3339(at)} if at is not None else {}
-        body: Any = {"name": name, "engine": "pg", "num_nodes": 1, "backup_restore": restore}
+        body: Any = {"name": name, "engine": "pg", "backup_restore": restore}
+        body |= {"num_nodes": source["num_nodes"] if nodes is None else nodes}
         body |= {"size": size or source["size"], "region": region or source["region"]}
         if storage_mib is None and size is None:
             storage_mib = source.get("storage_size_mib")

@@ -24,6 +24,7 @@ COLUMNS = {"NAME": "name", "HOST": "cenote.host", "STATUS": "status", "ID": "id"
 @click.option("--all", "every", is_flag=True, help="Recover every cluster that is down and can be.")
 @click.option("--host", metavar="HOST", help="Host.  [default: the one with the most room]")
 @click.option("--zone", metavar="ZONE", help="Zone of the host.")
+@click.option("--nodes", metavar="N", type=int, help="Number of nodes.  [default: as before]")
 @click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until the clusters are online.")
 @data_dir
@@ -35,6 +36,7 @@ def recover(
     every: bool,
     host: str | None,
     zone: str | None,
+    nodes: int | None,
     yes: bool,
     no_wait: bool,
 ) -> None:
@@ -46,6 +48,7 @@ def recover(
     if every == (cluster is not None):
         raise click.UsageError("give a cluster, or --all")
     wish: Any = {name: value for name, value in (("host", host), ("zone", zone)) if value}
+    wish |= {} if nodes is None else {"num_nodes": nodes}
     with client_for(layout) as client:
         meant = _down(client) if every else [find_cluster(client, cluster or "")]
         asked = _asked(client, meant, wish, skip=every)
@@ -98,7 +101,8 @@ def _in_words(name: str, plan: Any) -> str:
         "down": f"its host {plan['former_host']} is down",
         "missing": f"its data directory on {plan['former_host']} is missing",
     }[plan["loss"]]
-    text = f"{name}: {lost}; it comes from {plan['repository']} to {plan['host']}"
+    hosts = ", ".join(plan["nodes"])
+    text = f"{name}: {lost}; it comes from {plan['repository']} to {hosts}"
     if plan["archived_at"] is None:
         return f"{text}. It is not known what is missing: no WAL is in the archive"
     return (

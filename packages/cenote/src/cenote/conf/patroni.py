@@ -111,10 +111,16 @@ def render(member: Member, namespace: str, login: Login, shared: Mapping[str, An
     )
 
 
-def shared(settings: Mapping[str, str]) -> dict[str, Any]:
-    """Return what stands in the store for all nodes; ``settings`` are all that our file has."""
+def shared(
+    settings: Mapping[str, str], slots: Iterable[str] = (), *, seconds: int, synchronous: bool
+) -> dict[str, Any]:
+    """Return what stands in the store for all nodes; ``settings`` are all that our file has.
+
+    ``slots`` are those of read replicas, which all nodes have, so that they outlive a failover.
+    After ``seconds`` of silence a primary is replaced; ``synchronous``: each commit waits for a standby.
+    """
     return {
-        "ttl": seconds - LOOP_WAIT,  # others notice the end of it, and need that long at most to act
+        "ttl": seconds - 2 * LOOP_WAIT,  # the lease is noticed to have ended, and another node promoted
         "loop_wait": LOOP_WAIT,
         "retry_timeout": RETRY_TIMEOUT,
         "synchronous_mode": "quorum" if synchronous else False,

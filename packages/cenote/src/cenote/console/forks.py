@@ -39,7 +39,8 @@ async def fork(request: ConsoleRequest) -> Response:
 async def _ask(request: ConsoleRequest, form: FormFields, refusal: RequestRejected | None = None) -> Response:
     source = await cluster_of(request)
     state = source["cenote"].get("backups")
-    sizes = (await options_of(request))["options"]["pg"]["layouts"][0]["sizes"]
+    layouts = (await options_of(request))["options"]["pg"]["layouts"]
+    sizes = layouts[0]["sizes"]
     return await render_cluster(
         request,
         "fork.html",
@@ -49,6 +50,7 @@ async def _ask(request: ConsoleRequest, form: FormFields, refusal: RequestReject
         words=backup_bar.in_words(state) if state is not None else "",
         name=form["name"] or f"{source['name'][: LONGEST_NAME - len(SUFFIX)]}{SUFFIX}",
         families=sizes_by_family(sizes, None),
+        counts=[layout["num_nodes"] for layout in layouts],
         form=form,
         refusal=refusal.message if refusal else "",
         back=f"{address_of(request)}/backups",
@@ -63,7 +65,7 @@ def wanted(form: Mapping[str, str], source: Mapping[str, Any]) -> dict[str, Any]
     body = {
         "name": form["name"],
         "engine": "pg",
-        "num_nodes": 1,
+        "num_nodes": int(form["nodes"]) if form["nodes"].isdecimal() else source["num_nodes"],
         "size": form["size"] or source["size"],
         "region": source["region"],
         "backup_restore": restore,

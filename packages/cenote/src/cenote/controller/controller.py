@@ -30,7 +30,17 @@ from cenote.model.fleet_records import HostDomain
 from cenote.model.records import Cluster, User
 from cenote.model.timing import DEFAULT, Timing
 from cenote.model.topology import has_standbys, upgraded_alone
-from cenote.rules import deletions, host_names, major_upgrades, record_formats, recoveries, upgrades_of_nodes
+from cenote.rules import (
+    cluster_backups,
+    deletions,
+    host_names,
+    major_upgrades,
+    online_migrations,
+    record_formats,
+    recoveries,
+    replicas,
+    upgrades_of_nodes,
+)
 from cenote.rules.scheduling import NO_LIMITS, Overcommit
 from cenote.security import credentials
 from cenote.security.backup_passphrases import new_plan
@@ -318,6 +328,14 @@ class Controller:
         self._due.discard(id)
         self._store.notify({id})
 
+    async def _end_migration(self, cluster: Cluster) -> None:
+        """Keep how an online migration has ended, with an event."""
+
+        def ended(one: Cluster) -> Cluster:
+            return online_migrations.ended(one, self._store.reports(one.id))
+
+        await self._change(cluster, ended, online_migrations.note_of_end(ended(cluster)))
+
     def _of_recovery(self, cluster: Cluster) -> Note | None:
         """Return the event of a recovery that is over, which tells how far the data reach."""
         restoration = cluster.restoration
@@ -329,10 +347,11 @@ class Controller:
     def _recovered(self, cluster: Cluster) -> Cluster:
         node = "" if cluster.restoration is None else cluster.restoration.node
         is_over = recoveries.is_over(cluster, self._store.reports(cluster.id).get(node))
-        return replace(cluster, restoration=None) if is_over else cluster
+        return replace(cluster, restoration=None) if is_over and not cluster.failover_login else cluster
 
     def _adopted(self, cluster: Cluster) -> Cluster:
-        return plans.adopted(cluster, self._store.reports(cluster.id), self._new_user)
+        reports, leader = self._store.reports(cluster.id), self._store.leader(cluster)
+        return plans.adopted(cluster, reports, self._new_user, leader)
 
     def _new_user(self, name: str) -> User:
         return credentials.new_user(name, self._sealer)

@@ -41,7 +41,8 @@ class FailoverLogins:
             return ""
         if upgrades_of_nodes.needs_login(cluster):
             return cluster.failover_login or await self._make(cluster.id)
-        if cluster.failover_login and _is_released(stored, reports):
+        # Of a cluster whose data come from backups, what Patroni knew of former nodes counts no more.
+        if cluster.failover_login and (cluster.restoration is not None or _is_released(stored, reports)):
             await self.forget(cluster.id)
             return ""
         return cluster.failover_login

@@ -19,9 +19,14 @@ from cenote.store.audit_log import KEPT_FOR, MOST_OF_A_CLUSTER
 ChangeOf: TypeAlias = Callable[[Cluster], Cluster]  # the same object when there is nothing to change
 
 
-def adopted(cluster: Cluster, reports: Mapping[str, NodeStatus], new_user: Callable[[str], User]) -> Cluster:
+def adopted(
+    cluster: Cluster,
+    reports: Mapping[str, NodeStatus],
+    new_user: Callable[[str], User],
+    leader: str | None = None,
+) -> Cluster:
     """Return the cluster with what its writer's server has and the record has not, else the same."""
-    return adoption.adopted(cluster, reports.get(writer_or_first(cluster).name), new_user)
+    return adoption.adopted(cluster, reports.get(writer_or_first(cluster, leader).name), new_user)
 
 
 def grown(cluster: Cluster, reports: Mapping[str, NodeStatus], leader: str | None = None) -> Cluster:

@@ -17,7 +17,7 @@ from cenote.controller.election import Election
 from cenote.errors import CenoteError, Conflict, NotFound, Unavailable
 from cenote.model import topology
 from cenote.model.records import Cluster, Switchover, SwitchStage
-from cenote.rules import record_formats
+from cenote.rules import failover_settings, record_formats
 from cenote.rules.rolling import Look
 from cenote.store import Changes, Store, Stored
 from cenote.store.encoding import NewerFormat
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 LEAST_SECONDS = 0.1  # between two looks
 REASON_SECONDS = 1.5  # in which the agent of a node that gave up says why
 RESTART_SECONDS = 1.0  # the same for a restart that is due
+LED_SECONDS = 3.0  # in which hosts have to report that their clients are led to the node of a switch
 ASKED = "a switch was asked for"
 
 
@@ -95,47 +96,27 @@ class Switcher:
         if step is not None and record_formats.are_read(self._store.known_hosts(), record_formats.WITH_NODES):
             switch = cluster.switchover
             is_planned = switch is not None and leader == switch.target
-            if is_planned and held is None and time.monotonic() - since < LED_SECONDS:
+            led_for = time.monotonic() - since
+            if (is_planned and held is None and led_for < LED_SECONDS) or (
+                not reason and led_for < REASON_SECONDS
+            ):
                 self._look_again(id, LEAST_SECONDS, changes)
                 return
             await self._write(cluster, step)
             return  # the change of the record has it looked at again
+        if leader is not None:
+            self._leaderless.pop(id, None)
         if cluster.switchover is not None:
             await self._switch(cluster, cluster.switchover, leader, changes)
         else:
             await self._restart(stored, leader, changes)
-
-    async def _tell_promotion(self, cluster: Cluster, leader: str | None, changes: Changes) -> bool:
-        """Write the event of a promotion, if there was one, as soon as it is known why; return whether."""
-        now = time.monotonic()
-        if leader is None:
-            self._leaderless.setdefault(cluster.id, now)
-        since = self._leaderless.get(cluster.id)
-        is_silent = self._store.is_silent(cluster.id, cluster.primary)
-        reason = self._reason(cluster, leader, is_silent=is_silent)
-        seconds = None if since is None else now - since
-        if is_silent and seconds is not None:
-            seconds += failover_settings.seconds(cluster)  # in which it renewed no lease
-        promoted, seconds = self._promoted.get(cluster.id, (now, seconds))
-        step = switches.promoted(cluster, leader, reason or f"{cluster.primary} has given up", seconds)
-        if step is None or not record_formats.are_read(self._store.known_hosts(), record_formats.WITH_NODES):
-            if leader is not None:
-                self._leaderless.pop(cluster.id, None)
-                self._promoted.pop(cluster.id, None)
-            return False
-        self._promoted[cluster.id] = promoted, seconds
-        if not reason and now - promoted < REASON_SECONDS:
-            self._look_again(cluster.id, LEAST_SECONDS, changes)
-            return False
-        await self._write(cluster, step)
-        return True
 
     async def _switch(
         self, cluster: Cluster, switch: Switchover, leader: str | None, changes: Changes
     ) -> None:
         hosts, waited = self._store.seen_hosts(), self._waited(cluster.id, switch)
         reports = self._store.reports(cluster.id)
-        refused = switch.stage is SwitchStage.SWITCHING and leader == switch.source and not switch.in_place
+        refused = switch.stage is SwitchStage.SWITCHING and leader == switch.source
         refused = refused and not await self._ask(cluster, switch)
         step = switches.step(
             cluster,
@@ -177,7 +158,12 @@ class Switcher:
         return await self._store.failover_requests.takes(cluster.id, switch.target)
 
     async def _ask(self, cluster: Cluster, switch: Switchover) -> bool:
-        """Ask Patroni for an attempt, once; return False when it has refused it."""
+        """Ask Patroni for an attempt, once; return False when it has refused it.
+
+        A restart in place is asked for on the node's own host.
+        """
+        if switch.in_place:
+            return True
         requests = self._store.failover_requests
         if self._asked.get(cluster.id) == switch.attempt:
             return not await requests.is_refused(cluster.id, switch.source)
@@ -218,7 +204,8 @@ class Switcher:
         alive = self._store.seen_hosts().alive
         return switches.held(cluster, leader, self._store.reports(cluster.id), alive)
 
-    def _reason(self, cluster: Cluster, leader: str | None) -> str:
+    def _reason(self, cluster: Cluster, leader: str | None, *, is_silent: bool) -> str:
+        """Return why another node takes writes; "" while that is not known."""
         switch = cluster.switchover
         if switch is not None and leader == switch.target:
             return switch.reason or ASKED

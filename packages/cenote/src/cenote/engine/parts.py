@@ -14,7 +14,8 @@ from cenote.rules import in_force
 
 WRITER, PLAIN, MANAGED = NodeKind.WRITER, NodeKind.PLAIN, NodeKind.MANAGED
 FOLLOWING, ENDS, LEFT = NodeKind.FOLLOWING, NodeKind.ENDING, NodeKind.LEFT
-RESTORING, UPGRADING, RESTING = NodeKind.RESTORING, NodeKind.UPGRADING, NodeKind.RESTING
+RESTORING, AWAITING, REPLICA = NodeKind.RESTORING, NodeKind.AWAITING, NodeKind.REPLICA
+UPGRADING, RESTING = NodeKind.UPGRADING, NodeKind.RESTING
 
 GIVEN_UP = Part(PartName.GIVEN_UP, look.given_up.look, plan.given_up.plan)
 ROUTING = Part(
@@ -42,7 +43,7 @@ RESTORE = Part(
     PartName.RESTORE,
     look.restore.look,
     plan.restore.plan,
-    runs_on=(RESTORING,),
+    runs_on=(RESTORING, AWAITING),
     report_of=plan.restore.report,
 )
 BASE_BACKUP = Part(
@@ -110,7 +111,7 @@ OUTDATED_BINARIES = Part(
     PartName.OUTDATED_BINARIES,
     look.outdated_binaries.look,
     plan.outdated_binaries.plan,
-    runs_on=(PLAIN, MANAGED),
+    runs_on=(PLAIN, REPLICA, MANAGED),
     event_of=events.of_outdated_binaries,
 )
 ADOPTION = Part(
@@ -131,7 +132,7 @@ POOLER = Part(
     look.pooler.look,
     plan.pooler.plan,
     scope=Scope.HOST,
-    not_on=(RESTORING,),
+    not_on=(RESTORING, AWAITING),
     event_of=events.of_pooler,
     report_of=plan.pooler.report,
 )
@@ -140,7 +141,7 @@ POOLER_ACCESS = Part(
     look.pooler_access.look,
     plan.pooler_access.plan,
     scope=Scope.HOST,
-    not_on=(RESTORING,),
+    not_on=(RESTORING, AWAITING),
     may_block=True,
 )
 POOLER_DISCONNECT = Part(
@@ -148,14 +149,14 @@ POOLER_DISCONNECT = Part(
     look.disconnect.look_pooled,
     plan.disconnect.plan,
     scope=Scope.HOST,
-    not_on=(RESTORING,),
+    not_on=(RESTORING, AWAITING),
     may_block=True,
 )
 DISCONNECT = Part(
     PartName.DISCONNECT,
     look.disconnect.look_direct,
     plan.disconnect.plan,
-    not_on=(LEFT, RESTING),
+    not_on=(LEFT, AWAITING, RESTING),
     may_block=True,
 )
 REPLICATION = Part(
@@ -219,6 +220,7 @@ NODE_PARTS: tuple[Part[Any], ...] = (
     POOLER,
     STANDBY,
     REPLICATION,
+    REPLICA_STATE,
     REST,
 )
 

@@ -45,6 +45,7 @@ def main(path: str) -> None:
     _take_over_with_all_commits()
     _promote_without_former_leader()
     _keep_wanted_settings()
+    _notice_death(os.path.realpath(configuration["postgresql"]["data_dir"]))
 
     import patroni.postgresql
 
@@ -381,17 +382,13 @@ def _promote_without_former_leader() -> None:
     def prepared(self: Any) -> Any:
         source, self._cenote_source = getattr(self, "_cenote_source", None), None
         sync = self.cluster.sync
-        if source and self.quorum_commit_mode_is_active() and sync.leader == source:
-            others = {name.lower() for name in sync.members} - {
-                source.lower(),
-                self.state_handler.name.lower(),
-            }
-            if not others:
-                if not self.dcs.write_sync_state(self.state_handler.name, None, 0, version=sync.version):
-                    return False
-                self.state_handler.sync_handler.set_synchronous_standby_names([])
-                return True
-        return prepare(self)
+        is_active = source and self.quorum_commit_mode_is_active() and sync.leader == source
+        if not is_active or any(name not in (source, self.state_handler.name) for name in sync.members):
+            return prepare(self)
+        if not self.dcs.write_sync_state(self.state_handler.name, None, 0, version=sync.version):
+            return False
+        self.state_handler.sync_handler.set_synchronous_standby_names([])
+        return True
 
     Ha.manual_failover_process_no_leader, Ha.process_sync_replication_prepromote = meant, prepared
 

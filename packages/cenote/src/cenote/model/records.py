@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from cenote.model.backups import Loss
 from cenote.model.migrations import OnlineMigration
 from cenote.model.record import Record
 
@@ -272,8 +273,9 @@ class Switchover(Record, frozen=True, kw_only=True):
     """A planned switch, from the node that takes writes to another one of the cluster, by their names.
 
     ``since``: when the stage began.  ``until``: when it is given up.  ``tries`` counts the attempts.
-    ``reason`` is why the controller has begun it, in words; "" for one that somebody has asked for.
-    With ``source`` and ``target`` the same, the writer is restarted in its place behind held pools.
+    ``cut``: transactions in pools that do not end by themselves are ended.  ``reason`` is why the controller
+    has begun it, in words; "" for one that somebody has asked for.  With ``source`` and ``target`` the same,
+    the writer is restarted in its place behind held pools.
     """
 
     source: str
@@ -283,6 +285,7 @@ class Switchover(Record, frozen=True, kw_only=True):
     stage: SwitchStage = SwitchStage.PREPARING
     since: datetime | None = None
     tries: int = 0
+    cut: bool = False
     reason: str = ""
 
     @property
@@ -411,13 +414,14 @@ class Keep(Record, frozen=True, kw_only=True):
 
     ``stopped``: its hosts have put it into their trash, and its ports are free.  ``purged``: it is not wanted
     any more, and is removed as soon as its hosts can.  ``backed_up``: it had a backup, from which it can be
-    undeleted where its data is not in a trash any more.
+    undeleted where its data is not in a trash any more.  ``nodes``: how many it had.
     """
 
     until: datetime
     stopped: bool = False
     purged: bool = False
     backed_up: bool = False
+    nodes: int = 1
 
 
 class Undeletion(Record, frozen=True, kw_only=True):

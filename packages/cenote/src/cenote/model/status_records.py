@@ -86,6 +86,23 @@ class RehearsalReport(Record, frozen=True, kw_only=True):
     findings: tuple[str, ...] = ()
 
 
+class PendingRestart(Record, frozen=True, kw_only=True):
+    """What a restart of a node's server, which is due, would bring.
+
+    ``settings`` by their names, ``update``: its program was replaced.  Of the settings of which a standby
+    must have as much as the writer, ``grows`` get more by the restart, and ``shrinks`` less.
+    """
+
+    settings: tuple[str, ...] = ()
+    update: bool = False
+    grows: tuple[str, ...] = ()
+    shrinks: tuple[str, ...] = ()
+
+    @property
+    def in_words(self) -> str:
+        return ", ".join((*self.settings, *(["an update"] if self.update else [])))
+
+
 class NodeStatus(Record, frozen=True, kw_only=True):
     """An agent's report on one node.
 
@@ -126,7 +143,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     last upgrade of it that was worked on.
     Of the node that takes writes, ``followers`` are those that receive what it writes, and ``quorum`` those
     of which each commit waits for one, as its server says.  ``held_for`` is the attempt at a planned switch
-    that the host holds its pools for, and ``ready_for`` the one that the writer has prepared.
+    that the host holds its pools for, and ``ready_for`` the one that the writer has prepared.  ``led_to`` is
+    the node that the host's pools lead to, since they were held last; "" while they are held.
     ``restart`` is that of a node of several whose server is to be restarted, None while none is due;
     ``restarted_for`` is the attempt at a restart of the writer in its place that was carried out.
 
@@ -193,5 +211,7 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     led_to: str = ""
     held_for: str = ""
     ready_for: str = ""
+    restart: PendingRestart | None = None
+    restarted_for: str = ""
     migration: MigrationReport | None = None
     rehearsal: RehearsalReport | None = None

@@ -116,9 +116,9 @@ def topology(
 def has_standbys(cluster: Cluster) -> bool:
     """Return whether a cluster has several nodes, of which one takes writes and the others stand by.
 
-    The target of a move is none of them.
+    The target of a move is none of them; nor are those that wait for data that are being restored.
     """
-    return len(cluster.nodes) > 1 and cluster.move is None
+    return len(cluster.nodes) > 1 and cluster.move is None and cluster.restoration is None
 
 
 def replacement(cluster: Cluster) -> tuple[Node, Node] | None:
@@ -275,6 +275,8 @@ def _position(cluster: Cluster, leader: str | None) -> int | None:
         return 0
     if cluster.move is not None:
         leader = cluster.move.writer
+    if cluster.restoration is not None:
+        leader = cluster.restoration.node
     return next((position for position, node in enumerate(cluster.nodes) if node.name == leader), None)
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from cenote.model.records import Cluster, Keep, MoveStage, Node, Undeletion
 from cenote.model.status_records import NodeStatus
 from cenote.model.topology import has_standbys, node_count, writer_or_first
-from cenote.rules import moves, recoveries
+from cenote.rules import moves, online_migrations, recoveries
 
 
 def deleted(
@@ -77,7 +77,8 @@ def undeleted_from_backups(
 ) -> Cluster:
     """Return a deleted cluster as it is when its data come from its backups; see ``recoveries.recovered``.
 
-    ``former`` are the nodes that its hosts have not put away yet.  What is in a trash stays there.
+    The first of ``nodes`` gets the data, and the others copy it.  ``former`` are the nodes that its hosts
+    have not put away yet.  What is in a trash stays there.
     """
     there = recoveries.recovered(replace(cluster, nodes=former), nodes[0], now, mark, nodes[1:], version)
     return replace(there, name=name, deleted_at=None, keep=None)

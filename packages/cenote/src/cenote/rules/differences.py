@@ -275,7 +275,26 @@ def _of_switch(former: Switchover | None, now: Switchover | None) -> Differences
 def _switched(switch: Switchover) -> str:
     if switch.in_place:
         return f"held pools while {switch.source} restarts"
-    return f"from {switch.source} to {switch.target}"
+    cut = ", disconnecting clients whose transactions do not end" if switch.cut else ""
+    return f"from {switch.source} to {switch.target}{cut}"
+
+
+def _of_migration(former: OnlineMigration | None, now: OnlineMigration | None) -> Differences:
+    """Tell that a migration was begun, how it is to end, and how it has ended."""
+    if now is None:
+        yield Difference(what="online migration", before=_source(former))
+    elif former is None or former.id != now.id:
+        yield Difference(what="online migration", after=_source(now))
+    elif former.outcome is None and now.outcome is not None:
+        yield Difference(what="online migration", after=str(now.outcome.status))
+    elif former.wish != now.wish:
+        yield Difference(what="online migration", after=f"to {now.wish}" if now.wish else None)
+    else:
+        yield Difference(what="state of the online migration")
+
+
+def _source(migration: OnlineMigration | None) -> str | None:
+    return None if migration is None else f"from {migration.source.host}"
 
 
 def _route(cluster: Cluster, move: Move, name_of: NameOf) -> str:

@@ -12,7 +12,7 @@ from cenote.model.event_records import EventType, Note
 from cenote.model.fleet_records import Host
 from cenote.model.records import Cluster, ClusterStatus, MajorUpgrade
 from cenote.model.status_records import NodeStatus
-from cenote.model.topology import writer_or_first
+from cenote.model.topology import has_standbys, writer, writer_or_first
 from cenote.rules import online_migrations, replacements
 from cenote.rules.names import quoted
 

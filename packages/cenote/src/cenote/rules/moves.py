@@ -12,7 +12,7 @@ from cenote.model import catalog
 from cenote.model.fleet_records import HostRole
 from cenote.model.records import Cluster, ClusterStatus, Move, MoveStage, Node
 from cenote.model.status_records import NodeStatus
-from cenote.rules import major_upgrades, online_migrations, port_allocation, scheduling
+from cenote.rules import major_upgrades, online_migrations, port_allocation, replicas, scheduling
 from cenote.rules.host_states import HostState
 from cenote.rules.move_progress import node_of
 from cenote.rules.scheduling import NO_LIMITS, Candidate, Overcommit, Wanted
@@ -78,6 +78,8 @@ def check_settled(cluster: Cluster, seen: NodeStatus | None, status: ClusterStat
     """
     major_upgrades.check_none(cluster)
     online_migrations.check_none(cluster)
+    if cluster.replica_of is not None:
+        raise Invalid(replicas.refusal(cluster, None, replicas.NOT_MOVED))
     if cluster.move is not None:
         raise Busy("The cluster is being moved already. Wait until that is over, or cancel it.")
     if status is not ClusterStatus.ONLINE or seen is None:

@@ -81,13 +81,28 @@ def more(
     without: Set[str] = frozenset(),
 ) -> tuple[Placement, ...]:
     """Return the hosts and the ports for further nodes of a cluster, with its ports where they are free."""
+    distinct = cluster.distinct_hosts
+    return beside(cluster.nodes, count, candidates, wanted, limits, without, distinct=distinct)
+
+
+def beside(
+    nodes: Sequence[Node],
+    count: int,
+    candidates: Iterable[Candidate],
+    wanted: Wanted,
+    limits: Overcommit = NO_LIMITS,
+    without: Set[str] = frozenset(),
+    *,
+    distinct: bool = False,
+) -> tuple[Placement, ...]:
+    """Return the hosts and the ports for further nodes beside these, with their ports where they are free."""
     every = list(candidates)
-    former = tuple(node.host for node in cluster.nodes)
+    former = tuple(node.host for node in nodes)
     choice = _Choice(every, changed(wanted, patroni=True, host=""), limits, without, former)
-    total = len(cluster.nodes) + count
+    total = len(nodes) + count
     for _ in range(count):
-        choice.take(_next(choice, total, distinct=cluster.distinct_hosts))
-    return _with_ports(choice.hosts, every, cluster.nodes)
+        choice.take(_next(choice, total, distinct=distinct))
+    return _with_ports(choice.hosts, every, nodes)
 
 
 def _able(choice: _Choice) -> list[Candidate]:

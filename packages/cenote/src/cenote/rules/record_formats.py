@@ -19,14 +19,16 @@ FIRST_WITH_FORMATS = 2
 WITH_MOVES = 3
 WITH_DELETIONS = WITH_BACKUPS = 4  # deletions that are refused, or can be taken back
 WITH_RESTORES = 5
-WITH_NODES = WITH_MAJOR_UPGRADES = WITH_MIGRATIONS = 6  # of several nodes, or of other data soon
+# Clusters of several nodes, of another major version or other data soon, or that follow another one.
+WITH_NODES = WITH_MAJOR_UPGRADES = WITH_REPLICAS = WITH_MIGRATIONS = 6
 HIGHEST = 6  # that this version reads
 
 _WORDS = {
     WITH_MOVES: "moves",
     WITH_BACKUPS: "backups, or of clusters that are protected from deletion",
     WITH_RESTORES: "restores",
-    WITH_NODES: "clusters of several nodes, of upgrades to another major version, or of online migrations",
+    WITH_NODES: "clusters of several nodes, read replicas, upgrades to another major version, or online "
+    "migrations",
 }
 
 
@@ -34,6 +36,8 @@ def needed(record: msgspec.Struct) -> int:
     """Return the lowest format that has all that a record says."""
     if isinstance(record, Cluster) and (record.major_upgrade or record.rehearsal or record.rehearsal_of):
         return WITH_MAJOR_UPGRADES
+    if isinstance(record, Cluster) and _is_replica(record):
+        return WITH_REPLICAS
     if isinstance(record, Cluster) and record.online_migration is not None:
         return WITH_MIGRATIONS
     if isinstance(record, Cluster) and _says_of_nodes(record):
@@ -87,7 +91,16 @@ def _says_of_nodes(cluster: Cluster) -> bool:
         *(cluster.primary, cluster.failover_login),
         *(node.replaces for node in cluster.nodes),
     )
-    return any(others) or (len(cluster.nodes) > 1 and cluster.move is None)
+    if cluster.backups is not None and cluster.backups.losses:
+        return True
+    if cluster.keep is not None and cluster.keep.nodes > 1:
+        return True
+    return any((*others, cluster.configuration.failover)) or (len(cluster.nodes) > 1 and cluster.move is None)
+
+
+def _is_replica(cluster: Cluster) -> bool:
+    """Return whether a record says something of a cluster that follows another one, or did."""
+    return cluster.replica_of is not None or cluster.promote_asked_at is not None or cluster.copies != 1
 
 
 def _is_kept(cluster: Cluster) -> bool:

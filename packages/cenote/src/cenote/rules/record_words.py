@@ -180,7 +180,9 @@ SETTINGS = {
     "failover": "setting ",
 }
 HIDDEN_SETTINGS = frozenset({"connect_query"})  # SQL, which may contain a password
-SPECIAL = frozenset({"tags", "configuration", "deleted_at", "move", "switchover", "promote_asked_at"})
+SPECIAL = frozenset(
+    {"tags", "configuration", "deleted_at", "move", "switchover", "online_migration", "promote_asked_at"}
+)
 # What a field without a value means.
 EMPTY = {"user": "each client's own", "owner": "doadmin"}
 # They change beside other fields, which tell it better.

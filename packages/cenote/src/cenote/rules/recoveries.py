@@ -48,19 +48,23 @@ def lost_node(cluster: Cluster) -> Node:
     move = cluster.move
     if move is not None:
         return next(node for node in cluster.nodes if node.name == move.writer)
-    return cluster.nodes[0]
+    return next((node for node in cluster.nodes if node.name == cluster.primary), cluster.nodes[0])
 
 
-def loss(cluster: Cluster, seen: NodeSeen) -> Loss:
-    """Return why a cluster may be recovered; Busy, in words, if it may not now, Invalid if it cannot be."""
+def loss(cluster: Cluster, seen: NodeSeen, others: Iterable[NodeSeen] = ()) -> Loss:
+    """Return why a cluster may be recovered; Busy, in words, if it may not now.
+
+    ``seen`` is the node that took writes, ``others`` are those that stood by: one of them that is there takes
+    over, so nothing is to be recovered.
+    """
     restoration = cluster.restoration
     if restoration is not None and (restoration.fork or _is_there(seen)):
         raise Busy("The cluster is being restored from backups already.")
-    if cluster.move is None and len(cluster.nodes) != 1:
-        raise Invalid("Only a cluster with one node can be recovered from backups.")
     if cluster.backups is None:
         raise Busy("No backups were kept of this cluster, so there is nothing to recover it from.")
     found = _loss(seen)
+    for other in others:
+        _loss(other)
     if cluster.move is not None and found is not Loss.REMOVED:
         raise Busy("The cluster is being moved to another host. Cancel the move first.")
     return found
@@ -191,14 +195,17 @@ def recovered(
     at = now.replace(microsecond=0)
     hosts = {one.host for one in (node, *standbys)}
     former = [one for one in cluster.nodes if one.lost_at is None and one.host not in hosts]
-    before = major_upgrades.withdrawn(cluster)
+    # The backups are of the former version, and of a former moment.
+    before = online_migrations.given_up(major_upgrades.withdrawn(cluster))
     return replace(
-        # The backups are of the former version, and of a former moment.
-        online_migrations.given_up(major_upgrades.withdrawn(cluster)),
+        before,
+        version=version or before.version,
         nodes=(node, *standbys),
         left=(*cluster.left, *former),
         move=None,
-        last_node=_number(node),
+        last_node=max(_number(one) for one in (node, *standbys)),
+        switchover=None,
+        primary="",
         undeletion=None,
         backups=replace(cluster.backups, lineage=mark),
         restoration=Restoration(

@@ -138,9 +138,9 @@ class Reader:
         keys = ((node.name, (node.host, cluster_id, node.name)) for node in nodes)
         return {name: self._tables.reports[key] for name, key in keys if key in self._tables.reports}
 
-    def silence(self, cluster_id: UUID) -> float:
-        """Return for how many seconds the last writer had been silent when it was given up."""
-        return self._agreements.silence(cluster_id)
+    def is_silent(self, cluster_id: UUID, node_name: str) -> bool:
+        """Return whether the failover agent of a node was seen to fall silent."""
+        return self._agreements.is_silent(cluster_id, node_name)
 
     def leader(self, cluster: Cluster) -> str | None:
         """The node of several that the failover agent names.
@@ -306,8 +306,7 @@ class Reader:
         self._changed = asyncio.Event()
         if self._subscribers:
             changed = {id for key in keys if (id := self._tables.cluster_of(key)) is not None}
-            clusters = changed.union(self._tables.left_by_replicas, *map(self._related, changed))
-            self._tables.left_by_replicas.clear()
+            clusters = changed.union(*map(self._related, changed))
             reported = {id for key in keys if (id := self._tables.reported_cluster(key)) is not None}
             for subscriber in self._subscribers:
                 subscriber.notify(clusters | reported if subscriber.reports else clusters)

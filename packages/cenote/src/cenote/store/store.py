@@ -256,12 +256,11 @@ class Store(Reader):
 
     def _is_backed_up(self, cluster: Cluster) -> bool:
         """Return whether a cluster has a backup, which every host knows how to restore."""
-        report, plan = self.status(cluster.id, writer_or_first(cluster).name), cluster.backups
-        has_any = report is not None and report.backups is not None and bool(report.backups.backups)
+        reports, plan = self.reports(cluster.id).values(), cluster.backups
+        has_any = any(one.backups is not None and one.backups.backups for one in reports)
         was_recovered = plan is not None and bool(plan.lineage)  # its new host may not have looked yet
         readable = record_formats.are_read(self._tables.hosts.values(), record_formats.WITH_RESTORES)
-        is_one = not has_standbys(cluster)  # only these come back from backups
-        return plan is not None and (has_any or was_recovered) and readable and is_one
+        return plan is not None and (has_any or was_recovered) and readable
 
     async def forget_cluster(self, id: UUID, *conditions: etcd_messages.Condition) -> None:
         """Remove the record, the reports on it and its claims, and leave a tombstone.

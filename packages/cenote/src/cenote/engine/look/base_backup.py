@@ -28,6 +28,7 @@ async def look(inspector: Inspector, context: NodeContext, _session: Session) ->
             is_standby=not was_promoted,
             has_draft=has_draft,
             copied_mib=copied,
+            cannot_follow=cannot_follow,
             copy=int(mark) if mark is not None and mark.isdigit() else 0,
             server_runs=loaded.look(context.server).process is not None,
         )

@@ -89,7 +89,8 @@ def contents(
         lineage="" if cluster.backups is None else cluster.backups.lineage,
         disk=Path(kept.repository.path) if kept.on_disk_of_data else None,
         least_free_mib=kept.least_free_mib,
-        shared=context.shares_repository,
+        # A read replica archives nothing before it is a cluster of its own.
+        shared=context.shares_repository and cluster.replica_of is None,
     )
     keys = {} if key is None else {paths.backup_key: (key, CONFIGURATION_MODE)}
     return keys | {

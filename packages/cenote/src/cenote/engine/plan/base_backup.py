@@ -41,8 +41,9 @@ class Seen:
     """``is_standby``: the data directory is one's that follows.  ``has_draft``: a copy was begun.
 
     ``complete``: it has ended well.  ``running``: it is being made; ``progress`` says how far, in words.
-    ``copied_mib``: what is there of the data.  ``copy`` is the number of a read replica's copy, 0
-    without one.  ``server_runs`` on the data that are there.
+    ``copied_mib``: what is there of the data.  ``cannot_follow``: Patroni has given the data up.
+    ``copy`` is the number of a read replica's copy, 0 without one.  ``server_runs`` on the data that are
+    there.
     """
 
     has_data: bool
@@ -52,6 +53,7 @@ class Seen:
     running: bool = False
     progress: str = ""
     copied_mib: int = 0
+    cannot_follow: bool = False
     copy: int = 0
     server_runs: bool = False
 
@@ -60,6 +62,11 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     paths, program, is_managed = context.paths, program_of(context), NodeKind.MANAGED in context.kinds
     if is_managed and context.peer is None:
         return  # it takes writes itself, or no node does
+    if seen.has_data and seen.cannot_follow and is_managed:
+        yield from _set_aside(context)
+        return
+    if seen.cannot_follow:  # the data was set aside
+        yield Remove(paths.cannot_follow)
     is_replica = NodeKind.REPLICA in context.kinds
     if seen.has_data and is_replica and seen.is_standby and seen.copy != context.cluster.copies:
         # WAL is lost that it had not received: it can never catch up.
@@ -95,6 +102,16 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield MakeDirectory(paths.draft, CLOSED, context.host.server_ids)
         yield Start(program, "base backup")
         yield Wait(f"copying the data of {_source(context)}")
+
+
+def _set_aside(context: NodeContext) -> Plan:
+    paths = context.paths
+    yield Stop(replace(context.failover_agent, stop_signal=signal.SIGKILL))
+    yield EndProcesses(paths.data)
+    yield Remove(paths.former_data)
+    yield Rename(paths.data, paths.former_data)
+    yield Remove(paths.cannot_follow)
+    yield Wait(f"its data cannot be rewound to where {_source(context)} went on; they are copied anew")
 
 
 def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:

@@ -27,6 +27,8 @@ class NodeKind(StrEnum):
     ``ENDING``: gives up writing behind held pools.  ``LEFT``: its server has ended for good, and its pooler
     leads its clients to the node that took over.  ``RESTORING``: its data are being restored, or were, and
     the record says so still: nobody may log in yet, and no role or database is made, changed or dropped.
+    ``AWAITING``: is to copy the data that are being restored on another node.
+    ``REPLICA``: of a read replica: copies another cluster, its source, and follows it.
     While one of several nodes is upgraded to another major version, that is ``UPGRADING``, and Patroni does
     not run it; the others are ``RESTING``: neither Patroni nor PostgreSQL works there.
     """
@@ -38,6 +40,8 @@ class NodeKind(StrEnum):
     ENDING = "ending"
     LEFT = "left"
     RESTORING = "restoring"
+    AWAITING = "awaiting"
+    REPLICA = "replica"
     UPGRADING = "upgrading"
     RESTING = "resting"
 
@@ -138,6 +142,8 @@ class NodeContext:
     data_version: str = ""
     addresses: Mapping[str, str] = field(default_factory=dict)  # of the hosts of its nodes, by their ids
     shares_repository: bool = True
+    source: Source | None = None
+    replicas: tuple[Follower, ...] = ()
 
     @property
     def version(self) -> str:
@@ -155,8 +161,9 @@ class NodeContext:
         if move is not None and self.node.name == move.target:
             return _OF_TARGET[move.stage]
         restoration = self.cluster.restoration
-        if restoration is not None and restoration.node == self.node.name:
-            return frozenset({NodeKind.RESTORING, NodeKind.PLAIN})
+        if restoration is not None:
+            is_first = restoration.node == self.node.name
+            return frozenset({NodeKind.RESTORING, NodeKind.PLAIN} if is_first else {NodeKind.AWAITING})
         upgraded = topology.upgraded_alone(self.cluster)
         if upgraded == self.node.name:
             return frozenset({NodeKind.WRITER, NodeKind.PLAIN, NodeKind.UPGRADING})
@@ -231,6 +238,8 @@ class NodeContext:
     @property
     def programs(self) -> tuple[Program, ...]:
         """The servers that run; no pooler before the users are those of the restored data."""
+        if NodeKind.AWAITING in self.kinds:
+            return ()
         if NodeKind.RESTING in self.kinds:
             return (self.bouncer,)
         return (self.server,) if self.is_restoring else (self.server, self.bouncer)

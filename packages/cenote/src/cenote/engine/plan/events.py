@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cenote.model.changes import Change, Restart, RestartByPatroni, Start, Stop
+from cenote.model.changes import Change, Rename, Restart, RestartByPatroni, Start, Stop
 from cenote.model.event_records import EventType, Note
 
 

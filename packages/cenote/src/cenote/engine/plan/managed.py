@@ -209,7 +209,13 @@ def _login(context: NodeContext, failover: HostFailover, seen: Seen) -> Login:
 
 
 def shared(context: NodeContext) -> dict[str, Any]:
-    return patroni.shared(postgresql.settings(context), [one.slot for one in context.replicas])
+    cluster = context.cluster
+    return patroni.shared(
+        postgresql.settings(context),
+        [one.slot for one in context.replicas],
+        seconds=failover_settings.seconds(cluster),
+        synchronous=failover_settings.waits_for_standby(cluster),
+    )
 
 
 def _member(context: NodeContext) -> Member:

@@ -24,6 +24,7 @@ from cenote.rules import (
     configuration,
     online_migrations,
     refused_settings,
+    replicas,
     restarts,
     sizing,
     sql_changes,
@@ -162,7 +163,7 @@ def configuration_files(
     )
     admitted = hba.render(
         context.networks,
-        nodes=context.has_nodes or context.peer is not None,
+        nodes=context.has_nodes or context.peer is not None or bool(context.replicas),
         rewinds=is_managed,
         closed=closed,
     )

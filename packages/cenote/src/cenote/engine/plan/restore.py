@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cenote.engine.plan.context import NodeContext
+from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.model.changes import Plan, Refuse, Wait
 from cenote.model.restores import RestoreState
 
@@ -23,6 +23,10 @@ class Seen:
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
+    restoration = context.cluster.restoration
+    if NodeKind.AWAITING in context.kinds and restoration is not None:
+        yield Wait(f"its data are copied from {restoration.node}, where they are being restored")
+        return
     has_restored = seen.state is not None and seen.state.restored is not None
     if not seen.has_data:
         yield Wait(

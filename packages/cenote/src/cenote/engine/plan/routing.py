@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cenote.conf import pgbouncer
-from cenote.engine.plan import loaded, pooler
+from cenote.engine.plan import loaded, pooler, switching
 from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.loaded import Loaded
 from cenote.model import topology
@@ -29,6 +29,7 @@ SWITCH = "another node is to take over"
 RESTART = "the node that takes writes is being restarted"
 LONG = 0.3  # seconds after which a transaction is unlikely to end soon
 PATIENCE = 0.8  # seconds in which pooled transactions have to end before a switch
+LEFT = 0.1  # seconds in which queries to a node that does not take writes any more may end
 UPGRADE_PATIENCE = 10.0  # the same before an upgrade; those that last longer end with the server
 AT_ONCE = 0.1  # the same when the server is gone
 GIVEN_UP = LONGEST / 4  # seconds after which clients are not held any more for a node that does not come
@@ -125,14 +126,18 @@ def _for_switch(context: NodeContext, switch: Switchover, seen: Seen) -> Plan:
     if is_held(seen):
         if switching.to_restart(context) is not None:
             return
+        yield Wait(_held(switch), at_once=True)
+    if switch.stage is SwitchStage.SWITCHING:  # Patroni has been asked, and may be about to end the server
+        yield from _hold(context, seen, SWITCH)
         yield Wait(_held(switch), often=True)
-    if seen.oldest > LONG:
+    if seen.oldest > LONG and not switch.cut:
         if seen.paused:
             yield Resume(context.bouncer)
         yield Wait(f"busy: a transaction in a pool has been open for {seen.oldest:.0f} s", often=True)
     if seen.pools:
         why = RESTART if switch.in_place else SWITCH
-        yield HoldPools(context.bouncer, why, seen.pools, PATIENCE, or_none=True)
+        cut = LONG if switch.cut else None
+        yield HoldPools(context.bouncer, why, seen.pools, PATIENCE, or_none=True, cut=cut)
     yield Wait(_held(switch), often=True)
 
 

@@ -44,14 +44,14 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield Sql(SUPERUSER, "writing a checkpoint", CHECKPOINT, atomic=False)
         yield Wait("a checkpoint is written", often=True)
     ready = "ready for the restart" if switch.in_place else f"ready for {switch.target} to take over"
-    yield Wait(ready, often=True)
+    yield Wait(ready, at_once=True)
 
 
 def _restart(context: NodeContext, seen: Seen) -> Plan:
     if seen.restart is not None:
         found = managed_restart.pending(context, seen.restart)
         if found is None:
-            yield Wait("PostgreSQL was restarted", often=True)
+            yield Wait("PostgreSQL was restarted", at_once=True)
         else:
             yield managed_restart.change(context, found)
     yield Wait("PostgreSQL is restarting", often=True)
