@@ -16,6 +16,7 @@ from cenote.errors import Busy, Invalid, Unavailable
 from cenote.model.records import Cluster, Node
 from cenote.rules import node_placement, scheduling
 from cenote.rules.scheduling import Candidate, Overcommit, Placement, Wanted
+from cenote.store import candidates as store_candidates
 
 _NOTHING: Mapping[str, Set[int]] = {}
 Chosen = TypeVar("Chosen", Placement, Node)
@@ -31,15 +32,7 @@ def wish(host: str | None, zone: str | None) -> tuple[str, str]:
 
 def candidates(service: Service, refused: Mapping[str, Set[int]] = _NOTHING) -> list[Candidate]:
     """Return all hosts with what is promised of them; ``refused`` are further ports that are taken."""
-    store = service.store
-    hosts = store.known_hosts()
-    return scheduling.candidates(
-        hosts,
-        {host.id: store.host_state(host.id) for host in hosts},
-        store.drains().keys(),
-        [stored.value for stored in store.clusters()],
-        {host.id: store.ports(host.id) | refused.get(host.id, frozenset()) for host in hosts},
-    )
+    return store_candidates.candidates(service.store, refused)
 
 
 def limits(service: Service) -> Overcommit:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -20,11 +20,12 @@ from cenote.errors import CenoteError, Conflict, NotFound, Unavailable
 from cenote.model import topology
 from cenote.model.event_records import EventType, Note
 from cenote.model.records import Cluster
-from cenote.rules import move_progress, record_formats, scheduling
+from cenote.rules import move_progress, record_formats
 from cenote.rules import moves as move_rules
 from cenote.rules.move_progress import Limits, Look
-from cenote.rules.scheduling import Candidate, Overcommit
+from cenote.rules.scheduling import Overcommit
 from cenote.store import Changes, PortTaken, Store, Stored
+from cenote.store.candidates import candidates
 from cenote.store.encoding import NewerFormat
 
 log = logging.getLogger(__name__)
@@ -220,18 +221,6 @@ class Mover:
             self._election.condition(),
         )
         return target.host
-
-
-def candidates(store: Store, refused_ports: Mapping[str, Set[int]]) -> list[Candidate]:
-    """Return all hosts with what is promised of them; ``refused_ports`` are further ones that are taken."""
-    hosts = store.known_hosts()
-    return scheduling.candidates(
-        hosts,
-        {host.id: store.host_state(host.id) for host in hosts},
-        store.drains().keys(),
-        [stored.value for stored in store.clusters()],
-        {host.id: store.ports(host.id) | refused_ports.get(host.id, frozenset()) for host in hosts},
-    )
 
 
 def _is_followed(cluster: Cluster) -> bool:

@@ -13,9 +13,9 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from cenote.controller import replacements
+from cenote.controller import replacements, step_writing
 from cenote.controller.election import Election
-from cenote.controller.mover import TICK_SECONDS, UNFIT_SECONDS, candidates
+from cenote.controller.mover import TICK_SECONDS, UNFIT_SECONDS
 from cenote.controller.replacements import Look, Step
 from cenote.errors import CenoteError, Conflict, NotFound, Unavailable
 from cenote.model.records import Cluster, Node
@@ -24,6 +24,7 @@ from cenote.rules import node_drains, record_formats
 from cenote.rules.move_progress import Hosts
 from cenote.rules.scheduling import Overcommit
 from cenote.store import PortTaken, Store
+from cenote.store.candidates import candidates
 
 log = logging.getLogger(__name__)
 
@@ -119,14 +120,7 @@ class Replacer:
         await self._write(cluster, replacements.begun(cluster, look, node, placed))
 
     async def _write(self, cluster: Cluster, step: Step) -> None:
-        log.info("cluster %s: %s", cluster.name, step.reason)
-        after = step.cluster
-        await self._store.update_cluster(
-            cluster.id,
-            lambda current: after if current == cluster else current,
-            step.event,
-            self._election.condition(),
-        )
+        await step_writing.write(self._store, self._election, cluster, step.cluster, step.reason, step.event)
 
 
 def _hosts_left(cluster: Cluster) -> set[str]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable
 from uuid import UUID
 
-from cenote.controller import rolling, switches
+from cenote.controller import rolling, step_writing, switches
 from cenote.controller.election import Election
 from cenote.errors import CenoteError, Conflict, NotFound, Unavailable
 from cenote.model import topology
@@ -172,14 +172,7 @@ class Switcher:
         return True
 
     async def _write(self, cluster: Cluster, step: switches.Step) -> None:
-        log.info("cluster %s: %s", cluster.name, step.reason)
-        after = step.cluster
-        await self._store.update_cluster(
-            cluster.id,
-            lambda current: after if current == cluster else current,
-            step.event,
-            self._election.condition(),
-        )
+        await step_writing.write(self._store, self._election, cluster, step.cluster, step.reason, step.event)
 
     def _waited(self, id: UUID, switch: Switchover) -> float:
         key = (switch.attempt, switch.stage)
