@@ -165,7 +165,8 @@ def test_clients_of_a_pool_go_on_with_the_next_primary_when_one_is_killed(agents
             print(f"gap {clients.longest:.3f} s, {failed} failed: {Counter(clients.failures)}")
             assert len(clients.failures) == failed, "nobody fails once another node takes writes"
         assert await found(cluster) >= clients.written
-        [told] = await promotions(at, cluster)
+        # The event waits for a moment for the reason, which the former primary's agent tells.
+        [told] = await wait_until_async("it is told", SECONDS, lambda: promotions(at, cluster))
         assert told.startswith(f"promoted {after.name} in place of {before.name}")
 
     agents.run(scenario)
