@@ -174,7 +174,7 @@ def test_a_name_server_has_an_address_and_a_port(text: str, address: tuple[str, 
     assert settings(tmp_path, text).address == address
 
 
-@pytest.mark.parametrize("text", ["", ":53", "ns1:0", "ns1:65536", "https://ns1", "a b"])
+@pytest.mark.parametrize("text", ["", ":53", "ns1:0", "ns1:65536", "https://ns1", "a b", "ns1..example.com"])
 def test_what_is_no_name_server_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="--dns-server"):
         settings(tmp_path, text).check("db.example.com")

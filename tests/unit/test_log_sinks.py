@@ -185,6 +185,9 @@ def test_a_search_server_that_makes_no_sense_is_refused(field: str, config: dict
         "x..y",
         "x/y",
         "é",
+        f"{'x' * 64}.example.com",
+        "2001:db8::1%\0",
+        "2001:db8::1%a b",
     ],
 )
 def test_a_host_that_is_a_number_in_disguise_or_none_at_all_is_refused(host: str) -> None:

@@ -43,13 +43,22 @@ def seen(**fields: Any) -> NodeStatus:
 # -- The source
 
 
-@pytest.mark.parametrize("host", ["/run/postgresql", "@abstract", "a,b", "", "a b", "-x", "x" * 300, "a\n"])
-def test_a_host_is_never_a_socket_or_a_list(host: str) -> None:
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("/run/postgresql", "@abstract", "a,b", "", "a b", "-x", "x" * 300, "a\n", "a\0b", "127.1"),
+        *("x" * 64, f"{'x' * 64}.example.com", "a..b", ".a", "."),
+        *("2001:db8::1%a,b", "2001:db8::1%/run", "2001:db8::1%\0", "192.0.2.1%a"),
+    ],
+)
+def test_a_host_is_never_a_socket_or_a_list_or_what_no_resolver_takes(host: str) -> None:
     with pytest.raises(Invalid, match=r"source\.host"):
         online_migrations.check_source(host, 5432, "d", "u", "p")
 
 
-@pytest.mark.parametrize("host", ["db.example.com", "192.0.2.1", "2001:db8::1", "db_1"])
+@pytest.mark.parametrize(
+    "host", ["db.example.com", "db.example.com.", "192.0.2.1", "2001:db8::1", "fe80::1%eth0", "db_1"]
+)
 def test_names_and_addresses_are_hosts(host: str) -> None:
     online_migrations.check_source(host, 5432, "d", "u", "p")
 
@@ -73,6 +82,13 @@ def test_what_libpq_would_misread_is_refused(change: dict[str, Any], named: str)
     } | change
     with pytest.raises(Invalid, match=rf"source\.{named}"):
         online_migrations.check_source(**given)
+
+
+@pytest.mark.parametrize("ignored", [["a\0"], ["a", ""], ["é" * 32], ["a"] * 1001])
+def test_ignored_databases_are_names_of_databases(ignored: list[str]) -> None:
+    online_migrations.check_ignored(["a", "é" * 31])
+    with pytest.raises(Invalid, match="ignore_dbs"):
+        online_migrations.check_ignored(ignored)
 
 
 # -- The checks

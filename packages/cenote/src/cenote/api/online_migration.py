@@ -65,7 +65,7 @@ class StartMigration(Body):
 
     source: Source
     disable_ssl: bool = False
-    ignore_dbs: list[str] = msgspec.field(default_factory=list)
+    ignore_dbs: schema_fields.IgnoredDatabases = msgspec.field(default_factory=list)
     cenote: MigrationWish = msgspec.field(default_factory=MigrationWish)
 
 
@@ -135,6 +135,7 @@ async def start_migration(request: Call) -> Response:
     _check(service, cluster)
     given = body.source
     online_migrations.check_source(given.host, given.port, given.dbname, given.username, given.password)
+    online_migrations.check_ignored(body.ignore_dbs)
     source = MigrationSource(
         host=given.host,
         port=given.port,

@@ -18,7 +18,16 @@ from cenote.logs.syslog import Format
 from cenote.model import catalog, firewall, parameters
 from cenote.model.fleet_records import HostRole
 from cenote.model.records import ENGINE, Access, PoolMode, SinkType, SourceType
-from cenote.rules import MAX_SERVICE_NAMES, MAX_TAGS, clusters, names, pools, storage, unused_settings
+from cenote.rules import (
+    MAX_SERVICE_NAMES,
+    MAX_TAGS,
+    clusters,
+    names,
+    online_migrations,
+    pools,
+    storage,
+    unused_settings,
+)
 from cenote.rules.configuration import EXTENSIONS_KEY, POOLER_KEY
 
 
@@ -87,6 +96,9 @@ SourceHost = Annotated[str, _schema("db.example.com", minLength=1, maxLength=253
 SourcePort = Annotated[int, _schema(5432, minimum=1, maximum=65535)]
 SourceUser = Annotated[str, _schema("postgres", minLength=1, maxLength=63)]
 SourceDatabase = Annotated[str, _schema("postgres", minLength=1, maxLength=63)]
+IgnoredDatabases = Annotated[
+    list[SourceDatabase], _schema(["template1"], maxItems=online_migrations.MOST_IGNORED)
+]
 
 # Case does not matter.
 Day = Annotated[str, _schema("tuesday", pattern=r"^[A-Za-z]{3,6}[Dd][Aa][Yy]$")]

@@ -172,6 +172,8 @@ class Source:
             raise SourceProblem(_in_words(error, tls=self._source.tls)) from None
         except OSError as error:
             raise SourceProblem(f"the source cannot be reached: {error.strerror or error}") from None
+        except UnicodeError:  # of a name in a record, or of an answer
+            raise SourceProblem("the source's host name or its answer is not valid text") from None
 
     async def look(self, *, only: Iterable[str] | None = None) -> SourceServer:
         """Return what the source has; of all its databases, or these."""

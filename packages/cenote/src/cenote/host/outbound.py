@@ -98,7 +98,7 @@ class OutboundPolicy:
                 found = await asyncio.shield(lookup)
         except TimeoutError:
             raise Unreachable(f"looking up the address of {host} timed out") from None
-        except (OSError, UnicodeError) as error:
+        except (OSError, ValueError) as error:  # UnicodeError of a name's labels among them
             raise Unreachable(f"cannot find the address of {host}: {reason_of(error)}") from None
         permitted_addresses: list[tuple[int, tuple[str, int]]] = []
         refused = ""

@@ -28,14 +28,12 @@ from cenote.logs.destinations import Address, Networks, blocked_reason
 from cenote.logs.syslog import Format
 from cenote.model.record import Secret
 from cenote.model.records import Cluster, LogSink, SinkType
+from cenote.rules import host_names
 
 MAX_SINKS = 8
 MAX_CONFIG_BYTES = 32 * 1024  # of a configuration; the whole cluster is one record
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
-_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
-_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 INDEX = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _OPTIONAL_TEXTS = frozenset({"logline", "sd", "ca", "cert", "key"})
 _PRINTABLE = re.compile(r"[ -~]*")
@@ -311,22 +309,17 @@ def _check_search(config: SearchConfig) -> None:
 
 
 def _check_host(field: str, host: str, blocked: Callable[[Address], str | None]) -> None:
+    if not host_names.is_remote_host(host):
+        raise Invalid(f"{field}: {host[:80]!a} is neither a host name nor an address.")
     try:
         addresses = [ip_address(host)]
     except ValueError:
-        # Some resolvers parse any number as an address: 127.1, 0x7f.1, 2130706433.
-        if len(host) > 253 or not _HOST.fullmatch(host) or _NUMBER.fullmatch(_last_label(host)):
-            raise Invalid(f"{field}: {host[:80]!a} is neither a host name nor an address.") from None
-        if _last_label(host).lower() != "localhost":
+        if host_names.last_label(host).lower() != "localhost":
             return
         addresses = [ip_address("127.0.0.1"), ip_address("::1")]
     refused = [reason for address in addresses if (reason := blocked(address)) is not None]
     if len(refused) == len(addresses):
         raise Invalid(f"{field}: {host!r} is {refused[0]}, where no log may be sent; see --log-sink-allow.")
-
-
-def _last_label(host: str) -> str:
-    return host.rstrip(".").rpartition(".")[2]
 
 
 def _check_certificates(config: Config) -> None:

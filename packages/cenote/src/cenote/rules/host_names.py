@@ -18,6 +18,10 @@ PRIVATE, STANDBY = "private-", "replica-"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\.?")
+_REMOTE_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_REMOTE_NAME = re.compile(rf"{_REMOTE_LABEL}(?:\.{_REMOTE_LABEL})*\.?")
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+_ZONE = re.compile(r"[A-Za-z0-9_.-]{1,15}")  # of an IPv6 address: the name or the number of an interface
 LONGEST_DOMAIN = 180  # a name has at most 253 characters, and up to 72 go before the domain
 
 
@@ -37,6 +41,29 @@ def is_host(text: str) -> bool:
         return "%" not in text and bool(ip_address(text))
     except ValueError:
         return _HOST.fullmatch(text) is not None
+
+
+def is_remote_host(text: str) -> bool:
+    """Return whether a resolver can be asked for a host that a customer names: a host name or an address.
+
+    Python's getaddrinfo raises UnicodeError for labels that are empty or too long, and ValueError for a null
+    character, which the zone of an address could have.  Some resolvers parse any number as an address: 127.1,
+    0x7f.1, 2130706433.
+    """
+    address, percent, zone = text.partition("%")
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return (
+            len(text) <= 253
+            and _REMOTE_NAME.fullmatch(text) is not None
+            and _NUMBER.fullmatch(last_label(text)) is None
+        )
+    return not percent or (parsed.version == 6 and _ZONE.fullmatch(zone) is not None)
+
+
+def last_label(name: str) -> str:
+    return name.rstrip(".").rpartition(".")[2]
 
 
 def spelled(name: str) -> str:

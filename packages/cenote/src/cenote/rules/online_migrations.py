@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -18,11 +17,12 @@ from cenote.model.migrations import (
 )
 from cenote.model.records import Cluster, ClusterStatus
 from cenote.model.status_records import NodeStatus
+from cenote.rules import host_names
 from cenote.rules.names import quoted
 
-# No socket's folder, no list of hosts, nothing that libpq would read as more than a host.
-_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,252}")
+MOST_IGNORED = 1000  # databases; the whole cluster is one record
 _MOST_NAME = 63  # bytes, of what PostgreSQL takes
+_NAME = f"a name has 1 to {_MOST_NAME} bytes, none of which is null"
 PATIENCE = 600.0  # seconds for which a source may be away before its first copy is complete
 _ATTEMPTS = 3  # of a program that has failed
 _WAIT = "Wait until it is over, finish it or stop it."
@@ -48,15 +48,28 @@ class Patience:
 
 def check_source(host: str, port: int, dbname: str, username: str, password: str) -> None:
     """Raise Invalid for what names no server that can be reached over the network."""
-    if not _HOST.fullmatch(host):
+    # No socket's folder, no list of hosts, nothing that libpq would read as more than a host.
+    if not host_names.is_remote_host(host):
         raise Invalid(f"source.host: {quoted(host)} is neither a host name nor an IP address.")
     if not 1 <= port <= 65535:
         raise Invalid(f"source.port: {port} is not a port from 1 to 65535.")
     for field, text in (("dbname", dbname), ("username", username)):
-        if not text or "\0" in text or len(text.encode()) > _MOST_NAME:
-            raise Invalid(f"source.{field}: 1 to {_MOST_NAME} bytes are needed.")
+        if not _is_name(text):
+            raise Invalid(f"source.{field}: {_NAME}.")
     if "\0" in password or len(password) > 1000:
         raise Invalid("source.password: at most 1000 characters, without a null character.")
+
+
+def check_ignored(names: Sequence[str]) -> None:
+    """Raise Invalid for what no source has as the names of databases."""
+    if len(names) > MOST_IGNORED:
+        raise Invalid(f"ignore_dbs: at most {MOST_IGNORED} databases can be named.")
+    if not all(map(_is_name, names)):
+        raise Invalid(f"ignore_dbs: {_NAME}.")
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and "\0" not in text and len(text.encode()) <= _MOST_NAME
 
 
 def check(cluster: Cluster, seen: NodeStatus | None, status: ClusterStatus) -> None:

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cenote.errors import Misconfigured
+from cenote.rules import host_names
 from cenote.security import tsig_keys
 from cenote.security.tsig_keys import TsigKey
 from cenote.server import secret_file
@@ -32,7 +33,11 @@ class NameServerSettings:
         except ValueError:
             found = _SERVER.fullmatch(self.server)
         port = PORT if found is None or found["port"] is None else int(found["port"])
-        if found is None or not 0 < port < 65536:
+        if (
+            found is None
+            or not 0 < port < 65536
+            or not host_names.is_remote_host(found["v6"] or found["host"])
+        ):
             raise Misconfigured(
                 "--dns-server must be a host with or without a port, such as 192.0.2.1, ns1.example.com:5353 "
                 f"or [2001:db8::1]:53, not {self.server!r}"
