@@ -12,8 +12,25 @@ FOLDERS = ("tests/unit/", "tests/integration/", "tests/contract/")
 
 
 def fast_first(items: list[pytest.Item]) -> None:
-    """Sort by folder; within one, the longest files come first, so that no worker ends with one of them."""
-    items.sort(key=lambda item: (_folder(item.nodeid), item.get_closest_marker("long") is None))
+    """Sort by folder; within one, the longest files come first, so that no worker ends with one of them.
+
+    Within a file a test that is marked as the last one is.
+    """
+    files: dict[str, int] = {}
+    for number, item in enumerate(items):
+        files.setdefault(_file(item.nodeid), number)
+    items.sort(
+        key=lambda item: (
+            _folder(item.nodeid),
+            item.get_closest_marker("long") is None,
+            files[_file(item.nodeid)],
+            item.get_closest_marker("last") is not None,
+        )
+    )
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 def _folder(nodeid: str) -> int:
