@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from tests.support.npm import answer_of_script, node, package
+from tests.support.service import Service, answer_of
 from tests.support.through import service
 
-SCRIPT = Path(__file__).with_name("node") / "dots.mjs"
+SCRIPTS = Path(__file__).with_name("node")
+RECOVERING = "SELECT pg_is_in_recovery()"
 VERSION = "1.19.0"
 KIOTA = "1.0.0-preview.100"
 PARTS = (
@@ -30,14 +32,26 @@ NO_CONTENT = (
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[dict[str, Any]]:
+def package_folder() -> Path:
     node()
     kiota = tuple(f"@microsoft/kiota-{part}@{KIOTA}" for part in PARTS)
-    folder = package("@digitalocean/dots", VERSION, with_=kiota)
+    return package("@digitalocean/dots", VERSION, with_=kiota)
+
+
+@pytest.fixture(scope="module")
+def told(package_folder: Path) -> Iterator[dict[str, Any]]:
     with service() as running:
-        variables = running.environment()
-        known = ("DIGITALOCEAN_TOKEN", "DIGITALOCEAN_API_URL", "NODE_EXTRA_CA_CERTS")
-        yield answer_of_script(SCRIPT, str(folder), **{name: variables[name] for name in known})
+        yield played("dots.mjs", package_folder, running)
+
+
+def played(script: str, package_folder: Path, running: Service) -> dict[str, Any]:
+    """What a script was told, by its own names."""
+    variables = running.environment()
+    known = ("DIGITALOCEAN_TOKEN", "DIGITALOCEAN_API_URL", "NODE_EXTRA_CA_CERTS")
+    told: dict[str, Any] = answer_of_script(
+        SCRIPTS / script, str(package_folder), **{name: variables[name] for name in known}
+    )
+    return told
 
 
 def test_a_cluster_comes_online_and_goes_where_it_is_told(told: dict[str, Any]) -> None:
@@ -114,3 +128,19 @@ def test_a_refusal_is_an_error_with_its_words(
     told: dict[str, Any], what: str, status: int, id: str, message: str
 ) -> None:
     assert told[what] == {"status": status, "id": id, "message": message}
+
+
+def test_two_nodes_and_read_replicas_are_made_and_one_is_promoted(package_folder: Path) -> None:
+    with service() as running:
+        told = played("dots_nodes.mjs", package_folder, running)
+        assert (told["created"]["database"]["numNodes"], told["one node"]["numNodes"]) == (2, 1)
+        assert answer_of(told["online"]["connection"]["uri"], RECOVERING) is False
+        assert told["online"]["standbyConnection"]["port"] != told["online"]["connection"]["port"]
+        added = told["replica added"]["replica"]
+        assert (added["name"], added["region"], added["tags"]) == ("reading", "fra1", ["reads"])
+        assert [one["name"] for one in told["replicas"]["replicas"]] == ["reading"]
+        assert told["another deleted"] is None
+        assert told["promoted"] is None
+        assert told["cluster"]["id"] == added["id"]
+        assert answer_of(told["cluster"]["connection"]["uri"], RECOVERING) is False
+        assert answer_of(told["one node"]["connection"]["uri"], RECOVERING) is False

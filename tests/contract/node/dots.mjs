@@ -1,51 +1,6 @@
 // A tour of the databases by DigitalOcean's own TypeScript client, against a running service; prints JSON.
-//
-// Takes the folder of the package @digitalocean/dots; the rest is in the environment.
 
-import { createRequire } from "node:module";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-
-const [folder] = process.argv.slice(2);
-const { createDigitalOceanClient, DigitalOceanApiKeyAuthenticationProvider } = await import(
-  pathToFileURL(join(folder, "index.js"))
-);
-const { FetchRequestAdapter } = await import(
-  pathToFileURL(createRequire(join(folder, "/")).resolve("@microsoft/kiota-http-fetchlibrary"))
-);
-
-const adapter = new FetchRequestAdapter(
-  new DigitalOceanApiKeyAuthenticationProvider(process.env.DIGITALOCEAN_TOKEN),
-);
-adapter.baseUrl = process.env.DIGITALOCEAN_API_URL;
-const { databases } = createDigitalOceanClient(adapter).v2;
-const told = {};
-
-async function ask(what, call) {
-  try {
-    told[what] = (await call) ?? null;
-  } catch (error) {
-    throw new Error(`${what}: ${error.message}`, { cause: error });
-  }
-  return told[what];
-}
-
-async function refused(what, call) {
-  told[what] = await call.then(
-    () => "answered",
-    (error) => ({ status: error.responseStatusCode, id: error.id, message: error.messageEscaped ?? error.message }),
-  );
-}
-
-async function untilOnline(id) {
-  const deadline = Date.now() + 60_000;
-  for (;;) {
-    const { database } = await databases.byDatabase_cluster_uuid(id).get();
-    if (database.status === "online") return database;
-    if (Date.now() > deadline) throw new Error(`cluster ${id} does not come online`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-}
+import { ask, databases, refused, told, untilOnline } from "./dots_client.mjs";
 
 await ask("options", databases.optionsPath.get());
 const wanted = {
