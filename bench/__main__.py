@@ -31,7 +31,7 @@ PARTS = (
     "console",
     "fleet",
 )
-BY_NAME_ONLY = ("many", "backups")
+BY_NAME_ONLY = ("many", "backups", "restoring")
 RESULT, COMPARED = Path("build/bench.json"), Path("build/bench-against.json")
 
 

@@ -80,7 +80,7 @@ def _measured(*, kept: bool, large: bool) -> Seen:
         cluster: Any = online_cluster(client, "first")
         first = time.perf_counter() - began
         if kept:
-            _wait_for_backup(client, cluster["id"], 1)
+            wait_for_backup(client, cluster["id"], 1)
         memory, processor = _idle(running)
         rate = _rate(client, cluster, kept=kept)
         seen = Seen(first, _at_once(client), memory, processor, rate)
@@ -97,7 +97,7 @@ def _count(client: Client, id: str) -> int:
     return len(found["backups"])
 
 
-def _wait_for_backup(client: Client, id: str, count: int) -> None:
+def wait_for_backup(client: Client, id: str, count: int) -> None:
     wait_until("it is backed up", LONG, lambda: _count(client, id) >= count)
 
 
@@ -156,13 +156,18 @@ def _created(client: Client, name: str) -> str:
 def _large(client: Client) -> tuple[float, float]:
     """Return how long a full backup of a large database takes, and the database's size."""
     other: Any = online_cluster(client, "large")
-    _wait_for_backup(client, other["id"], 1)
+    wait_for_backup(client, other["id"], 1)
     uri = other["connection"]["uri"]
     subprocess.run([pgbench.program(), "-i", "-q", "-s", str(SCALE), uri], check=True, capture_output=True)
+    size = database_mebibytes(uri)
+    began = time.perf_counter()
+    client.databases.create_backup(other["id"])
+    wait_for_backup(client, other["id"], 2)
+    return time.perf_counter() - began, size
+
+
+def database_mebibytes(uri: str) -> float:
     with psycopg.connect(uri) as connection:
         row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
     assert row is not None
-    began = time.perf_counter()
-    client.databases.create_backup(other["id"])
-    _wait_for_backup(client, other["id"], 2)
-    return time.perf_counter() - began, row[0] / 2**20
+    return float(row[0]) / 2**20
