@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from cenote.model import groups, records
 from cenote.model.event_records import Difference, Event, Note
 from cenote.model.groups import Project, Tag
-from cenote.model.migrations import MigrationSource, OnlineMigration
+from cenote.model.migrations import MigrationReport, MigrationSource, OnlineMigration, Wish
 from cenote.model.record import Record
 from cenote.model.records import (
     Access,
@@ -367,3 +367,15 @@ def test_no_secret_is_told_and_every_difference_is(before: Cluster, after: Clust
     assert SECRET not in msgspec.json.encode(found).decode()
     assert bool(found) == (before != after)
     assert SECRET not in msgspec.json.encode(of_cluster(None, after)).decode()
+
+
+def test_an_online_migration_is_told_by_its_source_and_how_it_ends() -> None:
+    def told(**fields: Any) -> list[str]:
+        before = replace(CLUSTER, online_migration=MIGRATION)
+        return words(before, replace(CLUSTER, online_migration=replace(MIGRATION, **fields)))
+
+    named = "online migration from db.example.com"
+    assert changed(online_migration=MIGRATION) == [f"{named}: added"]
+    assert told(wish=Wish.FINISH) == [f"{named}: from under way to finishing"]
+    assert told(opened=True) == [f"databases of the {named}: from closed to open"]
+    assert told(outcome=MigrationReport(id=MIGRATION.id)) == []

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from cenote.model.event_records import Difference, Event
 from cenote.model.fleet_records import AdmittedHost, JoinToken
 from cenote.model.groups import Group
-from cenote.model.migrations import OnlineMigration
+from cenote.model.migrations import OnlineMigration, Wish
 from cenote.model.record import Record
 from cenote.model.records import (
     CertificateAuthority,
@@ -280,21 +280,32 @@ def _switched(switch: Switchover) -> str:
 
 
 def _of_migration(former: OnlineMigration | None, now: OnlineMigration | None) -> Differences:
-    """Tell that a migration was begun, how it is to end, and how it has ended."""
-    if now is None:
-        yield Difference(what="online migration", before=_source(former))
-    elif former is None or former.id != now.id:
-        yield Difference(what="online migration", after=_source(now))
+    """Tell that a migration was begun and how it is to end; how it has ended its event tells."""
+    if former is None or now is None or former.id != now.id:
+        if former is not None:
+            yield Difference(what=_named(former), before="")
+        if now is not None:
+            yield Difference(what=_named(now), after="")
     elif former.outcome is None and now.outcome is not None:
-        yield Difference(what="online migration", after=str(now.outcome.status))
+        return
     elif former.wish != now.wish:
-        yield Difference(what="online migration", after=f"to {now.wish}" if now.wish else None)
+        yield Difference(what=_named(now), before=_ENDINGS[former.wish], after=_ENDINGS[now.wish])
+    elif former.opened != now.opened:
+        yield Difference(what=f"databases of the {_named(now)}", before="closed", after="open")
     else:
-        yield Difference(what="state of the online migration")
+        yield Difference(what=f"state of the {_named(now)}")
 
 
-def _source(migration: OnlineMigration | None) -> str | None:
-    return None if migration is None else f"from {migration.source.host}"
+_ENDINGS = {
+    Wish.NONE: "under way",
+    Wish.FINISH: "finishing",
+    Wish.STOP: "stopping",
+    Wish.CANCEL: "being canceled",
+}
+
+
+def _named(migration: OnlineMigration) -> str:
+    return f"online migration from {migration.source.host}"
 
 
 def _route(cluster: Cluster, move: Move, name_of: NameOf) -> str:
