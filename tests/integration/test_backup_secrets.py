@@ -21,6 +21,7 @@ import psycopg
 from cenote.server import installation
 from cenote.server.settings import ServeSettings
 from tests.integration.test_backups import SECONDS, Kept, as_servers
+from tests.support import process_table
 from tests.support.folders import server_folder
 from tests.support.pgbackrest import FOUND, NEEDS_PGBACKREST, version
 from tests.support.s3_server import s3_server
@@ -43,10 +44,7 @@ class Sampler:
 
     def look(self) -> None:
         self.samples += 1
-        for folder in os.scandir("/proc"):
-            if not folder.name.isdigit():
-                continue
-            line = _read(Path(folder.path) / "cmdline")
+        for pid, line in process_table.files("cmdline"):
             self._judge(line)
             if b"pgbackrest" not in line:
                 continue
@@ -56,18 +54,12 @@ class Sampler:
                 if word.encode() in line.split(b"\0")
             }
             # What the account of the servers can read there, a customer who breaks out of one can, too.
-            environment = _read(Path(folder.path) / "environ")
-            self.environments += bool(environment)
-            self._judge(environment)
+            for _, environment in process_table.files("environ", [pid]):
+                self.environments += bool(environment)
+                self._judge(environment)
 
     def _judge(self, text: bytes) -> None:
         self.found += [text for secret in self.secrets if secret in text]
-
-
-def _read(path: Path) -> bytes:
-    with contextlib.suppress(OSError):
-        return path.read_bytes()
-    return b""
 
 
 @contextlib.contextmanager

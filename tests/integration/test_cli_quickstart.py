@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from cenote.host import processes
+from tests.support import process_table
 from tests.support.folders import server_folder
 from tests.support.ports import free_range
 from tests.support.service import CENOTE, clean_environment, exports_of, run_cenote
@@ -110,7 +111,7 @@ def twice(folder: Path) -> Twice:
         # The line is for copying into a shell, so a shell runs it.
         line = second.line("psql ") + " --no-psqlrc -Atc 'SELECT 40 + 2'"
         done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
-        everybody = [read(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
+        everybody = list(map(" ".join, process_table.command_lines().values()))
         before = servers(folder)
         beside = run_cenote("quickstart", f"--data-dir={folder / 'data'}")
         kept = before <= servers(folder)
@@ -120,8 +121,9 @@ def twice(folder: Path) -> Twice:
 def servers(folder: Path) -> set[int]:
     """Return the pids of the servers, without their own processes and those of backups, which end."""
     programs = ("bin/postgres ", "pgbouncer ", "etcd ")
-    found = {process.pid: read(Path(f"/proc/{process.pid}/cmdline")) for process in processes.below(folder)}
-    return {pid for pid, line in found.items() if any(program in line for program in programs)}
+    found = process_table.command_lines(process.pid for process in processes.below(folder))
+    lines = {pid: "".join(f"{argument} " for argument in line) for pid, line in found.items()}
+    return {pid for pid, line in lines.items() if any(program in line for program in programs)}
 
 
 def read(path: Path) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from cenote.host import processes
 from cenote_client import Client
+from tests.support import process_table
 from tests.support.importing import Done, begin, rows, run_import, uri_of
 from tests.support.plain_postgres import PASSWORD, PlainPostgres, plain_postgres
 from tests.support.service import Service, added_pool
@@ -159,11 +160,7 @@ def dumping(plain: PlainPostgres) -> Any:
 
 
 def arguments_of_all() -> str:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-    return "\n".join(found)
+    return "\n".join(map(" ".join, process_table.command_lines().values()))
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGHUP], ids=["ctrl-c", "a closed terminal"])

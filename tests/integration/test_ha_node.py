@@ -21,7 +21,7 @@ from cenote.model.paths import NodePaths
 from cenote.model.processes import Process
 from cenote.model.records import Cluster, Node
 from cenote.model.timing import Timing
-from tests.support import records
+from tests.support import process_table, records
 from tests.support.agent import Agents, AtWork, running_agents
 from tests.support.ports import free_range
 from tests.support.waiting import wait_until_async
@@ -190,9 +190,8 @@ def test_a_switch_that_was_asked_for_loses_no_row_when_the_primary_is_lost_befor
             )
         patroni = processes.find(paths(at, cluster, first.name).failover_agent(Path()))
         assert patroni is not None
-        [receiver] = [
-            pid for pid in processes.children(postmaster(at, cluster, late.name).pid) if receives(pid)
-        ]
+        children = processes.children(postmaster(at, cluster, late.name).pid)
+        [receiver] = process_table.naming("walreceiver", children)
         os.kill(receiver, signal.SIGSTOP)
         async with await connected(first) as connection:  # the third node acknowledges it
             await connection.execute("INSERT INTO ledger SELECT generate_series(1, 1000)")
@@ -211,8 +210,5 @@ def test_a_switch_that_was_asked_for_loses_no_row_when_the_primary_is_lost_befor
     async def counts(at: AtWork, cluster: Cluster, node: Node) -> bool:
         is_there = await rows(node, "SELECT to_regclass('ledger') IS NOT NULL")
         return is_there == [(True,)] and await at.store.failover_requests.takes(cluster.id, node.name)
-
-    def receives(pid: int) -> bool:
-        return b"walreceiver" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
     agents.run(scenario)

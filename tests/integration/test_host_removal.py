@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 from pathlib import Path
 from uuid import UUID
@@ -13,6 +12,7 @@ from cenote.engine.plan import removal
 from cenote.host import files, processes
 from cenote.model.changes import EndProcesses, Remove
 from cenote.model.paths import FIRST_NODE, Layout
+from tests.support import process_table
 from tests.support.lab import lab
 
 
@@ -80,8 +80,6 @@ def test_a_server_that_is_ended_gives_its_shared_memory_back() -> None:
 def segments(root: Path) -> set[Path]:
     """Return the files of shared memory that the servers of a node have open."""
     found = set()
-    for process in processes.below(root):
-        with contextlib.suppress(OSError):  # a session that has just ended
-            maps = Path(f"/proc/{process.pid}/maps").read_text()
-            found |= {Path(path) for path in re.findall(r"/dev/shm/PostgreSQL\.\d+", maps)}
+    for _, maps in process_table.files("maps", (process.pid for process in processes.below(root))):
+        found |= {Path(path) for path in re.findall(r"/dev/shm/PostgreSQL\.\d+", maps.decode())}
     return found

@@ -27,6 +27,7 @@ from cenote.model.processes import Process
 from cenote.model.records import FirewallRule, MoveStage, SourceType
 from cenote.security import certificates
 from cenote.security.sealing import Sealer
+from tests.support import process_table
 from tests.support.fleet import Fleet, FleetHost, fleet
 from tests.support.mover import Mover, mover
 from tests.support.service import online_cluster
@@ -167,13 +168,14 @@ class Moving:
     async def without_receiver(self) -> AsyncIterator[None]:
         """Have the second host receive nothing, and say nothing either, as if it had vanished."""
         paths = Layout(self.host(2).data_dir).node(UUID(self.cluster["id"]), self.nodes[2].name)
-        [receiver] = [one for one in processes.below(paths.data, "postgres") if _is_receiver(one)]
-        os.kill(receiver.pid, signal.SIGSTOP)
+        servers = [process.pid for process in processes.below(paths.data, "postgres")]
+        [receiver] = process_table.naming("walreceiver", servers)
+        os.kill(receiver, signal.SIGSTOP)
         try:
             yield
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(receiver.pid, signal.SIGCONT)
+                os.kill(receiver, signal.SIGCONT)
 
     async def rows(self, host: int = 2) -> int:
         return int(await self.ask("SELECT count(*) FROM pgbench_history", host=host))
@@ -195,10 +197,6 @@ class Moving:
     def leftovers(self, host: int) -> list[str]:
         folder = Layout(self.host(host).data_dir).cluster(UUID(self.cluster["id"]))
         return [str(path) for path in (folder.root, folder.sockets) if path.exists()]
-
-
-def _is_receiver(process: Process) -> bool:
-    return b"walreceiver" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
 
 
 def _pgbench() -> str:

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -20,6 +19,7 @@ import psycopg
 import pytest
 
 from cenote.host import processes
+from tests.support import process_table
 from tests.support.fleet import FleetHost
 from tests.support.fleet_network import NetworkFleet, network_fleet
 from tests.support.service import (
@@ -118,8 +118,8 @@ def postmasters(hosts: NetworkFleet) -> Counter[str]:
         folder = host.data_dir / "clusters"
         pids = {process.pid for process in processes.below(folder, "postgres")}
         backends = {child for pid in pids for child in processes.children(pid)}
-        for pid in pids - backends:
-            found[Path(os.readlink(f"/proc/{pid}/cwd")).relative_to(folder).parts[0]] += 1
+        for place in process_table.directories(pids - backends).values():
+            found[place.relative_to(folder).parts[0]] += 1
     return found
 
 
@@ -167,7 +167,7 @@ def test_three_hosts_join_with_accounts_and_folders_of_their_own(hosts: NetworkF
 def servers_account(host: FleetHost) -> str:
     """The account that the servers of a host run as."""
     servers = processes.below(host.data_dir / "clusters", "postgres")
-    (uid,) = {os.stat(f"/proc/{process.pid}").st_uid for process in servers}
+    (uid,) = process_table.owners(process.pid for process in servers)
     return pwd.getpwuid(uid).pw_name
 
 

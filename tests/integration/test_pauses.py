@@ -29,7 +29,7 @@ from cenote.model.topology import writer_or_first
 from cenote.rules import configuration
 from cenote.rules.configuration import HostCapabilities
 from cenote_client import Client
-from tests.support import records
+from tests.support import process_table, records
 from tests.support.agent import ask
 from tests.support.lab import Lab, Share
 from tests.support.load import load
@@ -44,27 +44,18 @@ POOLS = (
 
 def guards(folder: Path) -> list[int]:
     """Return the processes that watch pauses of poolers below a folder."""
-    found = []
-    for entry in os.listdir("/proc"):
-        arguments = arguments_of(int(entry)) if entry.isdigit() else []
-        if any(argument.endswith("resume_guard.py") for argument in arguments) and str(folder) in " ".join(
-            arguments
-        ):
-            found.append(int(entry))
-    return found
+    return [
+        pid
+        for pid, arguments in process_table.command_lines().items()
+        if any(argument.endswith("resume_guard.py") for argument in arguments)
+        and str(folder) in " ".join(arguments)
+    ]
 
 
 def spares() -> list[int]:
     """Return the guards of this process that wait for a pause to watch."""
-    found = processes.children(os.getpid())
-    return [pid for pid in found if "".join(arguments_of(pid)[-1:]).endswith("resume_guard.py")]
-
-
-def arguments_of(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
-    except OSError:
-        return []
+    found = process_table.command_lines(processes.children(os.getpid()))
+    return [pid for pid, arguments in found.items() if "".join(arguments[-1:]).endswith("resume_guard.py")]
 
 
 def pooler_of(place: Lab, cluster: Cluster) -> Pooler:
@@ -117,12 +108,15 @@ def test_the_file_is_the_servers_accounts_alone_and_the_guard_shows_no_secret(la
         assert (state.st_mode & 0o777, state.st_uid) == (0o600, pooler.folder.stat().st_uid)
         [guard] = guards(pooler.folder)
         assert os.getsid(guard) == guard
-        assert not [
-            fd for fd in os.listdir(f"/proc/{guard}/fd") if "socket" in os.readlink(f"/proc/{guard}/fd/{fd}")
-        ]
+        assert not [path for path in process_table.open_files(guard) if "socket" in path]
         held = pauses.read(pooler.folder)
         assert held is not None
-        assert arguments_of(guard)[-4:] == [str(pooler.console), str(pooler.folder), "pause.json", held.id]
+        assert process_table.command_lines([guard])[guard][-4:] == [
+            str(pooler.console),
+            str(pooler.folder),
+            "pause.json",
+            held.id,
+        ]
         hold.let_go()
         await pauses.remove(pooler.folder, AGENT)
         await wait_until_async("the guard has ended", 5, lambda: processes.identify(guard) is None)
@@ -342,10 +336,10 @@ def kill_service(running: Service) -> None:
 
 def descendants(parent: int, session: int) -> list[int]:
     found = []
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        fields = processes.stat_fields(int(entry))
-        if fields and int(fields[1]) == parent and int(fields[3]) == session:
-            found += [int(entry), *descendants(int(entry), session)]
+    for pid in processes.children(parent):
+        fields = processes.stat_fields(pid)
+        if fields and int(fields[3]) == session:
+            found += [pid, *descendants(pid, session)]
     return found
 
 

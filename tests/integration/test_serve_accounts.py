@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import process_table
 from tests.support.pages import ROOT
 from tests.support.scraping import Scraper
 from tests.support.service import (
@@ -117,9 +118,10 @@ def test_what_the_api_must_not_reach_is_refused_to_its_account(apart: Service) -
 def test_the_api_holds_open_nothing_that_its_account_may_not_open(apart: Service) -> None:
     """Such as the lock, which whoever has it can release."""
     api = apart.processes()["api"]
-    held = {os.readlink(f"/proc/{api}/fd/{name}") for name in os.listdir(f"/proc/{api}/fd")}
     assert [
-        path for path in held if path.startswith(str(apart.data_dir)) and not path.endswith("serve.log")
+        path
+        for path in process_table.open_files(api)
+        if path.startswith(str(apart.data_dir)) and not path.endswith("serve.log")
     ] == []
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cenote.host import processes
+from tests.support import process_table
 from tests.support.service import Service, added_pool, answer_of, online_cluster, service
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,7 @@ def running() -> Iterator[Service]:
 def owners(running: Service) -> set[str]:
     """Return who runs the service and its servers."""
     pids = [*running.processes().values(), *(process.pid for process in processes.below(running.data_dir))]
-    return {pwd.getpwuid(os.stat(f"/proc/{pid}").st_uid).pw_name for pid in pids}
+    return {pwd.getpwuid(uid).pw_name for uid in process_table.owners(pids)}
 
 
 def test_a_plain_user_has_clusters_and_pools_with_nothing_of_root(running: Service) -> None:

@@ -25,6 +25,7 @@ from cenote.store import etcd_messages
 from cenote.store.keys import Keys
 from cenote.store.process import PrivateEtcd
 from cenote_client import Client
+from tests.support import process_table
 from tests.support.folders import server_folder
 from tests.support.service import (
     CENOTE,
@@ -314,13 +315,7 @@ def tcp_listeners(pid: int) -> int:
             fields = line.split()
             if fields[3] == "0A":
                 listening.add(f"socket:[{fields[9]}]")
-    found = set()
-    for entry in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            found.add(os.readlink(f"/proc/{pid}/fd/{entry}"))
-        except OSError:
-            continue
-    return len(found & listening)
+    return len(process_table.open_files(pid) & listening)
 
 
 def named(pid: int) -> str:

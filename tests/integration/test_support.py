@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cenote.host import processes
-from tests.support import folders, ports, skips
+from tests.support import folders, ports, process_table, skips
 from tests.support.pages import ROOT
 from tests.support.waiting import wait_until
 
@@ -52,6 +53,23 @@ def test_a_port_of_one_process_is_not_taken_by_another_until_that_has_ended() ->
         assert not ports._take(range(theirs, theirs + 2))
         other.send_signal(signal.SIGKILL)
     assert ports._take(range(theirs, theirs + 2))
+
+
+def test_processes_that_have_ended_are_passed_over() -> None:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        try:
+            both = [os.getpid(), process.pid]
+            assert process_table.command_lines(both).keys() == set(both)
+            # The kernel shows the arguments a moment after the program was started.
+            wait_until("it has its arguments", 20, lambda: process_table.naming("600", both))
+            assert process_table.naming("600", both) == [process.pid]
+            assert process_table.directories(both).keys() == set(both)
+        finally:
+            process.kill()
+    assert process_table.command_lines(both).keys() == {os.getpid()}
+    assert process_table.naming("600", both) == []
+    assert process_table.directories(both).keys() == {os.getpid()}
+    assert process_table.owners(both) == {os.geteuid()}
 
 
 def test_no_port_is_one_of_outgoing_connections() -> None:

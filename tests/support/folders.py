@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cenote.host import files, processes
+from tests.support import process_table
 
 IN_MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 4 << 30
@@ -70,12 +71,7 @@ def remove(folder: Path) -> None:
 
 def _naming(folder: Path) -> set[int]:
     """Return the processes with this folder in their arguments, as the service has its data directory."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if f"{folder}/".encode() in path.read_bytes():
-                found.add(int(path.parent.name))
-    return found
+    return {pid for pid, line in process_table.files("cmdline") if f"{folder}/".encode() in line}
 
 
 def _memory() -> Path | None:

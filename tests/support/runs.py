@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cenote.host import processes
+from tests.support import process_table
 from tests.support.folders import server_folder
 from tests.support.service import CENOTE, clean_environment
 from tests.support.waiting import wait_until
@@ -62,12 +63,10 @@ def run(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedPr
 def running_in(folder: Path) -> dict[int, str]:
     """Return the processes that were started with this TMPDIR or work below it, and their arguments."""
     found = {process.pid for process in processes.below(folder)}
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if f"TMPDIR={folder}\0".encode() in path.read_bytes():
-                found.add(int(path.parent.name))
-    living = {pid for pid in found if processes.identify(pid) is not None}
-    return {pid: _arguments(pid) for pid in living}
+    variable = f"TMPDIR={folder}\0".encode()
+    found |= {pid for pid, variables in process_table.files("environ") if variable in variables}
+    living = [pid for pid in found if processes.identify(pid) is not None]
+    return {pid: " ".join(line) for pid, line in process_table.command_lines(living).items()}
 
 
 def left_in(folder: Path) -> list[str]:
@@ -77,10 +76,3 @@ def left_in(folder: Path) -> list[str]:
 
 def wait_until_nothing_is_left(folder: Path) -> None:
     wait_until(f"nothing is left in {folder}", 60, lambda: not left_in(folder))
-
-
-def _arguments(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
-    except OSError:
-        return "ended"

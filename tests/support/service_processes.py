@@ -8,6 +8,7 @@ from pathlib import Path
 from cenote.host import processes
 from cenote.model.paths import Layout
 from cenote.store import PrivateEtcd
+from tests.support import process_table
 from tests.support.service import Service
 
 FORKED = {
@@ -29,9 +30,10 @@ def members(running: Service) -> dict[str, int]:
 
 def strangers(running: Service) -> list[str]:
     """Return the processes of an earlier start of the service, and any etcd but one."""
-    option = f"--data-dir={running.data_dir}".encode()
+    option = f"--data-dir={running.data_dir}"
     ours = {running.pid, *_children(running.pid)}
-    left = [pid for pid in _all_pids() if option in _arguments(pid) and not _is_below(pid, ours)]
+    lines = process_table.command_lines().items()
+    left = [pid for pid, arguments in lines if option in arguments and not _is_below(pid, ours)]
     etcds = processes.below(Layout(running.data_dir).etcd, "etcd")
     return [f"process {pid} of an earlier start" for pid in left] + [
         f"process {etcd.pid}, a further etcd" for etcd in etcds[1:]
@@ -48,20 +50,10 @@ def _parent(pid: int) -> int:
 
 
 def _children(pid: int) -> list[int]:
-    return [other for other in _all_pids() if _parent(other) == pid]
-
-
-def _all_pids() -> list[int]:
-    return [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    return [other for other in process_table.pids() if _parent(other) == pid]
 
 
 def _name(pid: int) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text().strip()
     return ""
-
-
-def _arguments(pid: int) -> list[bytes]:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return []

@@ -27,6 +27,7 @@ from cenote.store.client import EtcdClient
 from cenote.store.keys import Keys
 from cenote.store.member_file import Addresses, Seat
 from cenote.store.process import PrivateEtcd
+from tests.support import process_table
 from tests.support.fleet import FleetHost, copy_keys
 from tests.support.folders import server_folder
 from tests.support.ports import free_range
@@ -153,12 +154,12 @@ def signal_etcd(host: FleetHost, number: signal.Signals) -> None:
 def lose_disk(host: FleetHost) -> None:
     """Kill a host's etcd, and remove its data."""
     folder = Layout(host.data_dir).etcd
-    folder.rename(folder.with_name("etcd-lost"))
-    for path in Path("/proc").glob("[0-9]*/cwd"):
-        with contextlib.suppress(OSError):
-            if path.resolve() == folder.with_name("etcd-lost").resolve():
-                os.kill(int(path.parent.name), signal.SIGKILL)
-    shutil.rmtree(folder.with_name("etcd-lost"))
+    lost = folder.rename(folder.with_name("etcd-lost")).resolve()
+    for pid, directory in process_table.directories().items():
+        if directory == lost:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(lost)
 
 
 @contextlib.contextmanager
