@@ -316,3 +316,5 @@ def test_two_hosts_that_lose_each_other_go_on_through_the_third(hosts: NetworkFl
             20,
             lambda: each["host-2"].get(f"{path}/pools/pool/stats").status_code == 200,
         )
+        opened = each["host-3"].put(f"{path}/firewall", json={"rules": []})  # others connect as hosts
+        assert opened.status_code == 204, opened.text
