@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support import coverage_report, folders, order, skips
+from tests.support import coverage_report, folders, order, skips, tls_sockets
 from tests.support.api import Apis, running_apis
 
 # How long an example takes says more of what else the machine does than of what is tested.
@@ -29,6 +29,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL)
+
+
+tls_sockets.close_when_reset()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import ssl
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -53,6 +56,23 @@ def test_a_port_of_one_process_is_not_taken_by_another_until_that_has_ended() ->
         assert not ports._take(range(theirs, theirs + 2))
         other.send_signal(signal.SIGKILL)
     assert ports._take(range(theirs, theirs + 2))
+
+
+def test_a_client_of_a_server_that_resets_its_connection_leaves_no_socket_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = listening.getsockname()
+        with socket.create_connection(address) as plain:
+            accepted, _ = listening.accept()
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+            accepted.close()
+            before = descriptors_open()
+            with pytest.raises(ConnectionResetError):
+                ssl.create_default_context().wrap_socket(plain, server_hostname="localhost")
+            assert descriptors_open() == before - 1
+
+
+def descriptors_open() -> int:
+    return len(process_table.open_files(os.getpid()))
 
 
 def test_processes_that_have_ended_are_passed_over() -> None:
