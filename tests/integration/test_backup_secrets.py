@@ -20,8 +20,8 @@ import psycopg
 
 from cenote.server import installation
 from cenote.server.settings import ServeSettings
-from tests.integration.test_backups import SECONDS, Kept, as_servers
 from tests.support import process_table
+from tests.support.backups import SECONDS, Kept, as_servers
 from tests.support.folders import server_folder
 from tests.support.pgbackrest import FOUND, NEEDS_PGBACKREST, version
 from tests.support.s3_server import s3_server

@@ -17,7 +17,7 @@ from cenote.host import programs
 from cenote.server import installation
 from cenote.server.settings import ServeSettings
 from cenote_client import BusyError, Client
-from tests.integration.test_backups import SECONDS, Kept
+from tests.support.backups import SECONDS, Kept
 from tests.support.delaying_relay import DelayingRelay, delaying_relay
 from tests.support.folders import server_folder
 from tests.support.pgbackrest import FOUND, NEEDS_PGBACKREST, version

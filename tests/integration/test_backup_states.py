@@ -18,7 +18,7 @@ import pytest
 
 from cenote.host import repository_disk
 from cenote.rules import repository_space
-from tests.integration.test_backups import SECONDS, Kept, as_servers
+from tests.support.backups import SECONDS, Kept, as_servers
 from tests.support.folders import server_folder
 from tests.support.pgbackrest import FOUND, NEEDS_PGBACKREST, version
 from tests.support.service import online_cluster, service

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,87 +15,19 @@ import pytest
 
 from cenote.conf import pgbackrest
 from cenote.metrics import backup_metrics
-from cenote.model.paths import ClusterPaths, Layout, NodePaths
+from cenote.model.paths import Layout
 from cenote.rules import sizing
 from cenote.server import installation
 from cenote.server.settings import ServeSettings
-from cenote_client import BusyError, Client, InvalidError
+from tests.support.backups import SECONDS, Kept, as_servers
 from tests.support.clocks import Clock
-from tests.support.fleet import fleet
 from tests.support.folders import server_folder
 from tests.support.pgbackrest import FOUND, NEEDS_PGBACKREST, version
 from tests.support.ports import free_range, give_back
-from tests.support.service import SMALLEST, Service, calling, online_cluster, service
+from tests.support.service import calling, online_cluster, service
 from tests.support.waiting import wait_until
 
-SECONDS = 120
 pytestmark = NEEDS_PGBACKREST
-
-
-@dataclass
-class Kept:
-    """A service that keeps backups in a directory, and a cluster of it."""
-
-    running: Service
-    repository: Path
-    client: Client
-    cluster: dict[str, Any]
-
-    @property
-    def id(self) -> str:
-        return str(self.cluster["id"])
-
-    @property
-    def uri(self) -> str:
-        return str(self.cluster["connection"]["uri"])
-
-    @property
-    def paths(self) -> ClusterPaths:
-        return Layout(self.running.data_dir).cluster(UUID(self.id))
-
-    def backups(self) -> Any:
-        """Return the answer, None while there is no backup."""
-        with contextlib.suppress(BusyError):
-            return self.client.databases.list_backups(self.id)
-        return None
-
-    def health(self) -> tuple[str, str]:
-        seen: Any = self.client.databases.get_cluster(self.id)["database"]
-        return seen["cenote"]["health"], seen["cenote"]["reason"]
-
-    def switch(self) -> str:
-        """Have the server begin another segment, as it does after a minute; return the name of the last."""
-        with psycopg.connect(
-            host=str(self.paths.sockets),
-            port=self.cluster["connection"]["port"],
-            user="postgres",
-            dbname="postgres",
-            autocommit=True,
-        ) as connection:
-            connection.execute("SELECT pg_logical_emit_message(false, 'test', 'x')")
-            row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
-            assert row is not None
-            return str(row[0])
-
-    def has(self, segment: str) -> bool:
-        """Return whether a segment is in the archive."""
-        return any(self.repository.glob(f"archive/{self.id}/*/*/{segment}-*"))
-
-    def with_cluster(self, name: str) -> Kept:
-        """Return the same with another cluster, which has a first backup and is not due for another one."""
-        cluster: Any = online_cluster(self.client, name, version=version())
-        hour = (datetime.now(UTC) + timedelta(hours=12)).hour
-        self.client.request(
-            "PATCH", f"/v2/databases/{cluster['id']}/config", json={"config": {"backup_hour": hour}}
-        )
-        made = Kept(self.running, self.repository, self.client, cluster)
-        wait_until("the first backup is made", SECONDS, lambda: made.backups() is not None)
-        wait_until("it is healthy", SECONDS, lambda: made.health() == ("healthy", ""))
-        return made
-
-    def types(self) -> list[str]:
-        found = self.backups()
-        return [] if found is None else [backup["cenote"]["type"] for backup in found["backups"]]
 
 
 @pytest.fixture(scope="module")
@@ -110,21 +37,6 @@ def kept() -> Iterator[Kept]:
         with service(*options, clusters=8) as running, running.client() as client:
             cluster: Any = online_cluster(client, "one", version=version())
             yield Kept(running, folder / "repository", client, cluster)
-
-
-def as_servers(*argv: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    account = installation.server_account(ServeSettings())
-    return subprocess.run(
-        [str(part) for part in argv],
-        cwd=cwd,
-        user=account.uid,
-        group=account.gid,
-        extra_groups=None if account.uid is None else [],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SECONDS,
-    )
 
 
 def test_a_new_cluster_is_backed_up_at_once(kept: Kept) -> None:
@@ -377,156 +289,3 @@ def test_the_backups_of_a_cluster_that_can_be_undeleted_stay_in_the_repository(k
     paths = Layout(kept.running.data_dir).cluster(UUID(other["id"]))
     wait_until("it is removed", SECONDS, lambda: not paths.root.exists())
     assert (folder / "latest").is_symlink()
-
-
-def test_a_service_without_the_option_has_nothing_of_backups() -> None:
-    with service(clusters=1) as running, running.client() as client:
-        cluster = online_cluster(client, "one")
-        paths = Layout(running.data_dir).cluster(UUID(cluster["id"]))
-        assert not paths.backups.exists()
-        assert not (running.data_dir / "pgbackrest").exists()
-        assert "archive_command = 'true'" in (NodePaths(paths, "node-1").data / "postgresql.conf").read_text()
-        with pytest.raises(InvalidError, match="with --backups none"):
-            client.databases.list_backups(cluster["id"])
-        with pytest.raises(InvalidError, match="with --backups none"):
-            client.databases.create_backup(cluster["id"])
-
-
-def test_a_service_gets_backups_with_its_next_start() -> None:
-    with server_folder() as folder, service(clusters=1) as running, running.client() as client:
-        cluster = online_cluster(client, "one", version=version())
-        server = running.servers()["PostgreSQL"]
-        running.end()
-        running.add_options(f"--backups=file://{folder}/repository")
-        running.start()
-        latest = folder / "repository" / "backup" / cluster["id"] / "latest"
-        wait_until("it is backed up", SECONDS, latest.is_symlink)
-        assert running.servers()["PostgreSQL"] == server  # archive_mode was on, so nothing is restarted
-
-
-def test_after_a_time_without_backups_a_full_one_is_made() -> None:
-    with (
-        server_folder() as folder,
-        service(f"--backups=file://{folder}/repository", clusters=1) as running,
-        running.client() as client,
-    ):
-        own = Kept(running, folder / "repository", client, {}).with_cluster("one")
-        assert own.types() == ["full"]
-        running.end()
-        running.add_options("--backups=none")
-        running.start()
-        wait_until("it is healthy", SECONDS, lambda: own.health() == ("healthy", ""))
-        wait_until("pgBackRest's files are gone", SECONDS, lambda: not own.paths.backups.exists())
-        with calling(running) as http:
-            assert "cenote_backup_failing{" not in http.get("/metrics").text
-        lost = own.switch()
-        running.end()
-        running.add_options(f"--backups=file://{folder}/repository")
-        running.start()
-        wait_until("a full one is made", SECONDS, lambda: own.types() == ["full", "full"])
-        assert own.backups()["cenote"]["gap_at"]
-        assert not own.has(lost)
-        segment = own.switch()
-        wait_until("WAL is archived again", SECONDS, lambda: own.has(segment))
-
-
-def test_a_repository_that_cannot_be_used_is_named_at_the_start() -> None:
-    with server_folder() as folder:
-        (folder / "file").write_text("no folder")
-        with service(f"--backups=file://{folder}/file/repository", clusters=1) as running:
-            wait_until("it is said", SECONDS, lambda: "cannot be used" in running.log())
-            with running.client() as client:
-                body = {**SMALLEST, "name": "one"}
-                cluster = client.request("POST", "/v2/databases", json=body)["database"]
-                wait_until(
-                    "it is online",
-                    SECONDS,
-                    lambda: client.databases.get_cluster(cluster["id"])["database"]["status"] == "online",
-                )
-                with pytest.raises(BusyError, match="no backup yet"):
-                    client.databases.list_backups(cluster["id"])
-
-
-def test_a_cluster_that_moves_takes_its_backups_along_where_the_repository_is_shared() -> None:
-    with (
-        server_folder() as folder,
-        fleet(2, f"--backups=file://{folder}/repository") as hosts,
-        hosts.hosts[0].client() as client,
-    ):
-        [first, second] = hosts.hosts
-        id = online_cluster(client, "one", version=version(), cenote={"host": first.name})["id"]
-
-        def labels() -> list[str]:
-            with contextlib.suppress(BusyError):
-                found: Any = client.databases.list_backups(id)
-                return [backup["cenote"]["label"] for backup in found["backups"]]
-            return []
-
-        def seen() -> Any:
-            return client.request("GET", f"/v2/databases/{id}")["database"]["cenote"]
-
-        [label] = wait_until("it is backed up", SECONDS, labels)
-        client.databases.move_cluster(id, {"host": second.name})
-        wait_until("it has moved", SECONDS, lambda: seen()["host"] == second.name and "move" not in seen())
-        wait_until("the new host has seen the backup", SECONDS, lambda: labels() == [label])
-        client.databases.create_backup(id)
-        wait_until("it is backed up there", SECONDS, lambda: len(labels()) == 2)
-        wait_until("it is healthy", SECONDS, lambda: seen()["health"] == "healthy")
-        archived = folder.glob(f"repository/archive/{id}/*/00000002*/*")
-        assert any(archived)  # WAL of the time after the promotion
-
-
-def test_a_cluster_that_moves_between_hosts_with_directories_of_their_own_begins_anew_on_each() -> None:
-    with (
-        fleet(2, backups_by_default=True) as hosts,
-        hosts.hosts[0].client() as client,
-    ):
-        [first, second] = hosts.hosts
-        id = online_cluster(client, "one", version=version(), cenote={"host": first.name})["id"]
-
-        def seen() -> Any:
-            return client.request("GET", f"/v2/databases/{id}")["database"]["cenote"]
-
-        def moved_to(host: Any) -> bool:
-            return seen()["host"] == host.name and "move" not in seen()
-
-        def found() -> Any:
-            with contextlib.suppress(BusyError):
-                return client.databases.list_backups(id)
-            return None
-
-        def types() -> list[str]:
-            answer = found()
-            return [] if answer is None else [one["cenote"]["type"] for one in answer["backups"]]
-
-        wait_until("it is backed up", SECONDS, lambda: types() == ["full"])
-        client.databases.move_cluster(id, {"host": second.name})
-        wait_until("it has moved", SECONDS, lambda: moved_to(second))
-        own = second.data_dir / "backups" / "backup" / id / "latest"
-        wait_until("it is backed up there", SECONDS, own.is_symlink)
-        wait_until("it is healthy", SECONDS, lambda: seen()["health"] == "healthy")
-        wait_until("that is shown", SECONDS, lambda: types() == ["full"])
-        assert found()["cenote"]["gap_at"] is None  # what is listed there is all from after the move
-        client.databases.move_cluster(id, {"host": first.name})
-        wait_until("it is back", SECONDS, lambda: moved_to(first))
-        wait_until("a full one follows the gap", SECONDS, lambda: types() == ["full", "full"])
-        gap_at = found()["cenote"]["gap_at"]
-        assert gap_at is not None
-        assert found()["backups"][0]["created_at"] < gap_at <= found()["backups"][1]["created_at"]
-        wait_until("it is healthy", SECONDS, lambda: seen()["health"] == "healthy")
-        client.request("DELETE", f"/v2/databases/{id}")
-        first.cenote("cluster", "delete", id, "--purge", "--yes")
-        left = [host.data_dir / "backups" / "backup" / id for host in hosts.hosts]
-        wait_until("its backups are removed", SECONDS, lambda: not any(path.exists() for path in left))
-
-
-def test_a_url_that_is_none_of_a_repository_ends_the_start() -> None:
-    with server_folder() as folder:
-        created = Service(folder / "data", "--backups=ftp://host/x")
-        created.data_dir.mkdir()
-        try:
-            assert created.launch().wait(timeout=60) != 0
-            assert "--backups: it must be none, or a URL such as" in created.log()
-        finally:
-            created.clean_up()
-            shutil.rmtree(created.data_dir)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cenote_client import BusyError
-from tests.integration.test_backups import SECONDS, Kept
+from tests.support.backups import SECONDS, Kept
 from tests.support.folders import server_folder
 from tests.support.pgbackrest import FOUND, NEEDS_PGBACKREST, version
 from tests.support.service import CENOTE, SMALLEST, calling, ephemeral, online_cluster, service

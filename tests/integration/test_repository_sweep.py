@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.integration.test_backups import SECONDS, Kept
+from tests.support.backups import SECONDS, Kept
 from tests.support.folders import server_folder
 from tests.support.pgbackrest import NEEDS_PGBACKREST, version
 from tests.support.service import Service, online_cluster, service
