@@ -16,7 +16,7 @@ from typing import Any
 from cenote.conf.hba import SUPERUSER
 from cenote.model.record import Secret
 
-SOCKET_HOST = "127.0.0.255"  # what the launcher (host/patroni_launcher.py) has stand for a unix socket
+SOCKET_HOST = "127.0.0.255"  # what the launcher (host/patroni_launcher) has stand for a unix socket
 LOOP_WAIT, RETRY_TIMEOUT = 1, 3  # seconds; Patroni wants a ttl of at least LOOP_WAIT + 2 * RETRY_TIMEOUT
 LOG_BYTES, LOG_FILES = 4 << 20, 2  # of Patroni's own log, which it limits by itself
 

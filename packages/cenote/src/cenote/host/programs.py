@@ -20,7 +20,7 @@ MIN_POSTGRES = 13
 MIN_PGBOUNCER = (1, 21)  # the first with prepared statements in transaction pools
 MIN_ETCD = (3, 4)
 MIN_PGBACKREST = (2, 45)  # the oldest that was tried
-PATRONI = (4, 1, 5)  # the one that the set-up installs; the launcher (conf/patroni_launcher.py) knows it
+PATRONI = (4, 1, 5)  # the one that the set-up installs; the launcher (host/patroni_launcher) knows it
 
 SYSTEM_DATA_DIR = Path("/var/lib/cenote")
 

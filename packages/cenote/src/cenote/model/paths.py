@@ -478,7 +478,7 @@ class NodePaths:
 
     @property
     def patroni_launcher(self) -> Path:
-        return self.patroni / "launcher.py"
+        return self.patroni / "launcher.pyz"
 
     @property
     def slot(self) -> str:

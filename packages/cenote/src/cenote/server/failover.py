@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cenote.host import patroni_launcher, programs
+from cenote.host import launcher_archive, programs
 from cenote.model.failover import HostFailover
 from cenote.security.sealing import Sealer
 from cenote.server import stores
@@ -13,7 +13,7 @@ from cenote.server.installation import Installation
 from cenote.store import member_file
 from cenote.store.keys import Keys
 
-LAUNCHER = Path(patroni_launcher.__file__).read_bytes()  # before a process gives up its rights
+LAUNCHER = launcher_archive.content()  # before a process gives up its rights
 
 
 def version(installation: Installation) -> str:

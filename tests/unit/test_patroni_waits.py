@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cenote.host import patroni_launcher
+from cenote.host.patroni_launcher import waits
 
 
 class Child:
@@ -26,10 +26,10 @@ def test_a_pause_ends_when_it_is_not_needed_any_more_and_never_lasts_longer_than
     clock = SimpleNamespace(
         monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds)
     )
-    monkeypatch.setattr(patroni_launcher, "time", clock)
-    patroni_launcher._sleep(2, lambda: now[0] >= 0.5)
+    monkeypatch.setattr(waits, "time", clock)
+    waits._sleep(2, lambda: now[0] >= 0.5)
     assert 0.5 <= now[0] < 0.6
-    patroni_launcher._sleep(2, lambda: False)
+    waits._sleep(2, lambda: False)
     assert 2.5 <= now[0] < 2.7
 
 
@@ -47,7 +47,7 @@ def test_wal_is_sent_as_long_as_there_is_a_sender(
 ) -> None:
     monkeypatch.setitem(sys.modules, "psutil", SimpleNamespace(Error=OSError))  # it is Patroni's
     server: Any = SimpleNamespace(children=lambda: [Child(title) for title in titles])
-    assert patroni_launcher._has_senders(server) is sends
+    assert waits._has_senders(server) is sends
 
 
 def test_a_server_that_has_ended_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,4 +56,4 @@ def test_a_server_that_has_ended_sends_nothing(monkeypatch: pytest.MonkeyPatch) 
     def gone() -> list[Child]:
         raise OSError
 
-    assert not patroni_launcher._has_senders(SimpleNamespace(children=gone))
+    assert not waits._has_senders(SimpleNamespace(children=gone))

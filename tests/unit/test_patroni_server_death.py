@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cenote.host import patroni_launcher
+from cenote.host.patroni_launcher import server_death
 
 SECONDS = 10
 
@@ -33,7 +33,7 @@ def data(tmp_path: Path) -> Iterator[Path]:
 def pids(data: Path) -> tuple[int, int]:
     first = int((data / "postmaster.pid").read_text().splitlines()[0])
     entries = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
-    [child] = [pid for pid in entries if pid != first and patroni_launcher._works_in(str(pid), str(data))]
+    [child] = [pid for pid in entries if pid != first and server_death._works_in(str(pid), str(data))]
     return first, child
 
 
@@ -42,12 +42,12 @@ def test_the_death_of_a_server_is_noticed_when_nothing_works_in_its_data_any_mor
     noticed, moments = threading.Event(), list[bool]()
 
     def on_death() -> None:
-        moments.append(patroni_launcher._is_worked_in(str(data)))
+        moments.append(server_death._is_worked_in(str(data)))
         noticed.set()
 
-    watch = threading.Thread(target=patroni_launcher._watch_server, args=(str(data), on_death), daemon=True)
+    watch = threading.Thread(target=server_death._watch_server, args=(str(data), on_death), daemon=True)
     watch.start()
-    time.sleep(2 * patroni_launcher.SERVER_POLLING)
+    time.sleep(2 * server_death.SERVER_POLLING)
     assert not noticed.is_set(), "it lives"
     for pid in (server, child):
         os.kill(pid, signal.SIGKILL)
@@ -55,12 +55,12 @@ def test_the_death_of_a_server_is_noticed_when_nothing_works_in_its_data_any_mor
     assert noticed.wait(SECONDS)
     assert moments[0] is False
     (data / "postmaster.pid").write_text(f"{os.getpid()}\n")  # which works elsewhere
-    assert patroni_launcher._server_of(str(data)) is None
+    assert server_death._server_of(str(data)) is None
 
 
 def test_a_pid_file_that_is_damaged_or_of_another_process_names_no_server(tmp_path: Path) -> None:
     for content in ("", "x\n", f"{os.getpid()}\n", "99999999\n"):
         (tmp_path / "postmaster.pid").write_text(content)
-        assert patroni_launcher._server_of(str(tmp_path)) is None
+        assert server_death._server_of(str(tmp_path)) is None
     (tmp_path / "postmaster.pid").unlink()
-    assert patroni_launcher._server_of(str(tmp_path)) is None
+    assert server_death._server_of(str(tmp_path)) is None
