@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
+from cenote.host import processes
 from cenote.host.patroni_launcher import waits
+from tests.support.waiting import wait_until
 
-
-class Child:
-    def __init__(self, title: str) -> None:
-        self._title = title
-
-    def cmdline(self) -> list[str]:
-        return [self._title]
+SECONDS = 10
 
 
 def test_a_pause_ends_when_it_is_not_needed_any_more_and_never_lasts_longer_than_it_did(
@@ -33,6 +35,34 @@ def test_a_pause_ends_when_it_is_not_needed_any_more_and_never_lasts_longer_than
     assert 2.5 <= now[0] < 2.7
 
 
+@pytest.fixture
+def server() -> Iterator[Callable[..., int]]:
+    """Starts a process with children of these titles, and returns its pid."""
+    with contextlib.ExitStack() as stack:
+
+        def started(*titles: str) -> int:
+            script = "; ".join(f"(exec -a {shlex.quote(title)} sleep 60) &" for title in titles)
+            parent = stack.enter_context(
+                subprocess.Popen(
+                    ["/bin/bash", "-c", f"{script.replace(';', '')} wait"], start_new_session=True
+                )
+            )
+            stack.callback(os.killpg, parent.pid, signal.SIGKILL)
+            wait_until(
+                "its children run", SECONDS, lambda: len(processes.children(parent.pid)) == len(titles)
+            )
+            wait_until(
+                "they have their titles", SECONDS, lambda: all(map(titled, processes.children(parent.pid)))
+            )
+            return parent.pid
+
+        yield started
+
+
+def titled(pid: int) -> bool:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"postgres: ")
+
+
 @pytest.mark.parametrize(
     ("titles", "sends"),
     [
@@ -43,17 +73,26 @@ def test_a_pause_ends_when_it_is_not_needed_any_more_and_never_lasts_longer_than
     ],
 )
 def test_wal_is_sent_as_long_as_there_is_a_sender(
-    monkeypatch: pytest.MonkeyPatch, titles: tuple[str, ...], sends: bool
+    server: Callable[..., int], titles: tuple[str, ...], sends: bool
 ) -> None:
+    assert waits._has_senders(server(*titles)) is sends
+
+
+def test_a_server_that_has_ended_sends_nothing() -> None:
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    assert not waits._has_senders(ended.pid)
+
+
+def test_a_server_that_only_archives_ends_once_the_key_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psutil", SimpleNamespace(Error=OSError))  # it is Patroni's
-    server: Any = SimpleNamespace(children=lambda: [Child(title) for title in titles])
-    assert waits._has_senders(server) is sends
-
-
-def test_a_server_that_has_ended_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "psutil", SimpleNamespace(Error=OSError))
-
-    def gone() -> list[Child]:
-        raise OSError
-
-    assert not waits._has_senders(SimpleNamespace(children=gone))
+    for role, is_ended in (("primary", False), ("demoted", True)):
+        signals, asked = list[int](), list[tuple[int, int]]()
+        ends = waits._and_then_end(
+            SimpleNamespace(role=role),
+            SimpleNamespace(send_signal=signals.append),
+            lambda *places, asked=asked: asked.append(places),
+        )
+        ends(1, 2)
+        assert asked == [(1, 2)]
+        assert signals == ([signal.SIGQUIT] if is_ended else [])

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from . import lost_data, quorum, server_death, settings, store_connection, waits
+from . import lost_data, quorum, server_death, server_start, settings, store_connection, waits
 
 
 def main(path: str) -> None:
@@ -26,6 +26,7 @@ def main(path: str) -> None:
     quorum.promote_without_former_leader()
     settings.keep_wanted_settings()
     server_death.notice_death(os.path.realpath(configuration["postgresql"]["data_dir"]))
+    server_start.start_by_shell()
 
     import patroni.postgresql
 

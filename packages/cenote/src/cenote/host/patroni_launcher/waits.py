@@ -1,6 +1,8 @@
 """The waits of Patroni's that clients would wait for, too."""
 
 import contextlib
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -34,7 +36,8 @@ def pause_no_longer_than_needed() -> None:
     Clients of the cluster wait meanwhile, or commits for these standbys.
 
     Nor is a checkpoint made before a server is stopped for a switchover: there was one right before clients
-    began to wait, and there is another as the server ends.
+    began to wait, and there is another as the server ends.  The server is not waited for any longer once the
+    key is released: all that it does then is to archive, three times for seconds where that fails.
     """
     import patroni.ha
     from patroni.ha import Ha
@@ -60,8 +63,10 @@ def pause_no_longer_than_needed() -> None:
     def stop_soon(self: Any, *arguments: Any, **options: Any) -> Any:
         server = self.is_running()
         if server and getattr(needed, "until", None):
-            needed.until[1] = lambda: not _has_senders(server)
+            needed.until[1] = lambda: not _has_senders(server.pid)
             options["checkpoint"] = False
+            if options.get("on_shutdown"):
+                options["on_shutdown"] = _and_then_end(self, server, options["on_shutdown"])
         return stop(self, *arguments, **options)
 
     class Clock:
@@ -95,12 +100,36 @@ def _is_led(ha: Any) -> bool:
     return leader is not None and bool(leader.name) and leader.name != ha.state_handler.name
 
 
-def _has_senders(server: Any) -> bool:
-    import psutil
+def _and_then_end(postgresql: Any, server: Any, on_shutdown: Callable[..., None]) -> Callable[..., None]:
+    """Have a server that has shut down, as its control file says, end once the leader key is released.
 
-    with contextlib.suppress(psutil.Error):  # it has ended
-        for child in server.children():
-            with contextlib.suppress(psutil.Error):
-                if any("walsender " in part or "wal sender " in part for part in child.cmdline()[:1]):
+    What it has not archived by then it archives as a standby, and so does the new primary.
+    """
+
+    def released(*places: Any) -> None:
+        import psutil
+
+        on_shutdown(*places)
+        if postgresql.role == "demoted":
+            with contextlib.suppress(psutil.Error):  # it has ended
+                server.send_signal(signal.SIGQUIT)
+
+    return released
+
+
+def _has_senders(server: int) -> bool:
+    with contextlib.suppress(OSError):  # it has ended
+        for task in os.listdir(f"/proc/{server}/task"):
+            for child in _read(f"/proc/{server}/task/{task}/children").split():
+                title = _read(f"/proc/{child.decode()}/cmdline")
+                if b"walsender " in title or b"wal sender " in title:
                     return True
     return False
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
