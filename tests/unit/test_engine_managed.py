@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from cenote.conf import patroni
-from cenote.engine.plan import loaded, managed, postgresql, release, replication
+from cenote.engine.plan import events, loaded, managed, postgresql, release, replication
 from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.managed import Seen
 from cenote.engine.plan.slots import Slot
@@ -22,6 +22,7 @@ from cenote.model.changes import (
     Refuse,
     Reload,
     Remove,
+    RemoveMark,
     Sql,
     Start,
     Stop,
@@ -270,6 +271,16 @@ def test_a_server_that_is_rewound_is_waited_for_in_words() -> None:
     changes = managed.plan(context, seen(context, loaded=DOWN, rewinding=True))
     wait = next(change for change in changes if isinstance(change, Wait))
     assert wait.reason == "rewinding to where node-1 went on"
+
+
+def test_a_node_that_was_rewound_is_told_of_once_its_server_works() -> None:
+    context = settled(of_node("node-2"))
+    [change] = plan(context, rewound=2.34)
+    assert change == RemoveMark(context.paths.rewound, "node-2 rejoined by rewind after 2.3 s")
+    note = events.of_server(change)
+    assert note is not None
+    assert note.what == "node-2 rejoined by rewind after 2.3 s"
+    assert plan(context, loaded=DOWN, rewound=2.34) == []
 
 
 def test_a_secret_is_in_the_file_alone() -> None:

@@ -43,6 +43,7 @@ from cenote.model.changes import (
     Refuse,
     Reload,
     Remove,
+    RemoveMark,
     Rename,
     RequestCertificate,
     Restart,
@@ -114,7 +115,7 @@ class Executor:
             case WriteFile(path, content, mode, for_servers, durable):
                 owner = self.account.owner if for_servers else None
                 files.write(path, content, mode, owner, durable=durable)
-            case Remove(path):
+            case Remove(path) | RemoveMark(path):
                 await asyncio.to_thread(files.remove, path)
             case Discard(paths, note):
                 try:

@@ -71,6 +71,14 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveMark:
+    """Remove a file by which a program has told something; ``told`` is that in words, for an event."""
+
+    path: Path
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
 class Discard:
     """Move files and folders to the trash, with a note."""
 
@@ -295,6 +303,7 @@ Change: TypeAlias = (
     | Remove
     | Discard
     | Rename
+    | RemoveMark
     | ShortenLog
     | CopyTemplate
     | MakeEmptyData

@@ -423,6 +423,11 @@ class NodePaths:
         return self.patroni / "cannot-follow"
 
     @property
+    def rewound(self) -> Path:
+        """What Patroni leaves when the data were rewound; it was written last when that began."""
+        return self.patroni / "rewound"
+
+    @property
     def other_data(self) -> Path:
         """The data of another major version: the one to come, and after the upgrade the former one."""
         return self.cluster.root / f"other-version{self._suffix}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 
 from cenote.engine.look import loaded, slots
 from cenote.engine.look.postgresql import disk_use, state_of
@@ -41,8 +42,15 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
         password=password(context),
         slots=before,
         use=await disk_use(inspector, context),
+        rewound=_rewound(context),
         rewinding=found.process is None and agent.process is not None and _rewinds(agent.process),
     )
+
+
+def _rewound(context: NodeContext) -> float | None:
+    """Return for how many seconds data that were rewound have been coming back; None if none were."""
+    began = files.modified_at(context.paths.rewound)
+    return None if began is None else (datetime.now(UTC) - began).total_seconds()
 
 
 def _rewinds(agent: Process) -> bool:

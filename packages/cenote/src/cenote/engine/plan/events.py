@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cenote.model.changes import Change, Rename, Restart, RestartByPatroni, Start, Stop
+from cenote.model.changes import Change, RemoveMark, Rename, Restart, RestartByPatroni, Start, Stop
 from cenote.model.event_records import EventType, Note
 
 
@@ -13,7 +13,7 @@ def no_event(_change: Change) -> Note | None:
 def of_server(change: Change) -> Note | None:
     if isinstance(change, Start):
         return Note(what="started PostgreSQL", type=EventType.CLUSTER_POWERON)
-    return None
+    return Note(what=change.told) if isinstance(change, RemoveMark) else None
 
 
 def of_base_backup(change: Change) -> Note | None:

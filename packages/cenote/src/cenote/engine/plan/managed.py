@@ -28,6 +28,7 @@ from cenote.model.changes import (
     Publish,
     Refuse,
     Reload,
+    RemoveMark,
     Start,
     Stop,
     Wait,
@@ -44,7 +45,8 @@ from cenote.rules import failover_settings, storage
 class Seen:
     """``state`` is what the server says of itself in its pid file; ``slots`` are those of one that Patroni
     has not taken over yet.  ``password`` is that of Patroni's login, None if there is none to open.
-    ``rewinding``: pg_rewind works.
+    ``rewinding``: pg_rewind works; ``rewound``: since it began, so many seconds ago, it has brought the data
+    to where another node went on.
     """
 
     has_data: bool
@@ -59,6 +61,7 @@ class Seen:
     slots: tuple[Slot, ...] = ()
     use: DiskUse | None = None
     rewinding: bool = False
+    rewound: float | None = None
 
 
 _STARTING = "Patroni is starting PostgreSQL"
@@ -89,6 +92,9 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield Wait(f"PostgreSQL is {seen.state.decode(errors='replace') or 'starting'}")
     elif not loaded.is_current(contents, seen.files, seen.loaded, digest):
         yield Reload(context.server, digest)
+    if seen.rewound is not None:
+        told = f"{context.node.name} rejoined by rewind after {max(seen.rewound, 0.1):.1f} s"
+        yield RemoveMark(context.paths.rewound, told)
     if context.leader is None:
         yield Wait("no node takes writes; one of them is about to")
     if NodeKind.WRITER in context.kinds and not patroni.is_same(context.agreed.shared, shared(context)):

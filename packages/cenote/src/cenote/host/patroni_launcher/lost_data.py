@@ -1,6 +1,7 @@
-"""Data that cannot follow any more are left to the agent."""
+"""Data that were left behind: the agent is told whether they could be rewound."""
 
 import os
+import time
 from typing import Any
 
 
@@ -24,3 +25,20 @@ def leave_data(folder: str) -> None:
 
     Ha._do_reinitialize = left_and_stopped
     Postgresql.remove_data_directory = left
+
+
+def tell_rewind(folder: str) -> None:
+    """Leave a file when data were rewound, of the time at which that began."""
+    from patroni.postgresql.rewind import Rewind
+
+    rewind = Rewind.pg_rewind
+
+    def rewound(self: Any, *arguments: Any, **options: Any) -> Any:
+        began, done = time.time(), rewind(self, *arguments, **options)
+        if done:
+            path = os.path.join(folder, "rewound")
+            with open(path, "w", encoding="utf-8"):
+                os.utime(path, (began, began))
+        return done
+
+    Rewind.pg_rewind = rewound

@@ -21,12 +21,13 @@ def main(path: str) -> None:
     waits.ask_members_shortly()
     quorum.insist_on_quorum()
     lost_data.leave_data(os.path.dirname(path))
+    lost_data.tell_rewind(os.path.dirname(path))
     waits.pause_no_longer_than_needed()
     quorum.take_over_with_all_commits()
     quorum.promote_without_former_leader()
     settings.keep_wanted_settings()
-    server_death.notice_death(os.path.realpath(configuration["postgresql"]["data_dir"]))
     server_start.start_by_shell()
+    server_death.notice_death(os.path.realpath(configuration["postgresql"]["data_dir"]))
 
     import patroni.postgresql
 
