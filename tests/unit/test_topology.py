@@ -330,6 +330,9 @@ def test_a_standby_that_works_and_does_not_follow_closely_degrades_the_cluster()
     reports = followed("node-1", "node-2", "node-3")
     lost = {**reports, "node-1": replace(reports["node-1"], followers=("node-2",))}
     seen = topology(trio(), lost, ALIVE, "node-1")
+    assert seen.members[2].health is Health.STARTING, "it does, and the primary has not looked since"
+    lost["node-3"] = replace(GOOD, standby=Standby(streaming=False, replayed=1))
+    seen = topology(trio(), lost, ALIVE, "node-1")
     words = "node-3 is degraded: it does not follow the primary"
     assert (seen.health, seen.reason) == (Health.DEGRADED, words)
     lagging = replace(GOOD, standby=Standby(streaming=True, replayed=1, behind=65 * 2**20))

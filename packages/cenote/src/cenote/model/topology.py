@@ -309,6 +309,9 @@ def _member(
 
 def _of_standby(standby: Standby | None, otherwise: Verdict, *, is_followed: bool) -> Verdict:
     """Judge a standby that works, by what it and the server that it is to follow say."""
+    if not is_followed and standby is not None and standby.streaming:
+        reason = "it follows the primary, which is about to say so"  # it looks again every moment
+        return Verdict(health=Health.STARTING, reason=reason, since=otherwise.since)
     if not is_followed:
         return Verdict(health=Health.DEGRADED, reason="it does not follow the primary")
     if standby is not None and standby.behind > LAGGING:
