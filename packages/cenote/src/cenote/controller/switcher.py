@@ -92,10 +92,11 @@ class Switcher:
         reason = self._reason(cluster, leader, is_silent=is_silent)
         # Its lease had not ended: Patroni there gave the lead up by itself.
         why = reason or f"PostgreSQL of {cluster.primary} has ended, or cannot go on"
-        step = switches.promoted(cluster, leader, why, seconds, held)
+        switch = cluster.switchover
+        is_planned = switch is not None and leader == switch.target
+        # How long no node had the key of a planned switch says nothing: its clients were held before.
+        step = switches.promoted(cluster, leader, why, None if is_planned else seconds, held)
         if step is not None and record_formats.are_read(self._store.known_hosts(), record_formats.WITH_NODES):
-            switch = cluster.switchover
-            is_planned = switch is not None and leader == switch.target
             led_for = time.monotonic() - since
             if (is_planned and held is None and led_for < LED_SECONDS) or (
                 not reason and led_for < REASON_SECONDS

@@ -160,7 +160,7 @@ def promoted(
     after = replace(cluster, primary=leader)
     if not cluster.primary:
         return Step(after, f"{leader} takes writes")
-    lasted = "" if seconds is None else f", after {seconds:.1f} s"
+    lasted = "" if seconds is None else f", after {max(seconds, 0.1):.1f} s"
     waited = f"; clients of its pools were held for {max(held, 0.1):.1f} s" if held else ""
     what = f"promoted {leader} in place of {cluster.primary}{lasted}: {reason}{waited}"
     return Step(after, what, Note(what=what, type=EventType.CLUSTER_MASTER_PROMOTION))
