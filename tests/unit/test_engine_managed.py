@@ -399,6 +399,29 @@ def test_a_standby_reports_what_it_lacks_and_the_writer_who_follows() -> None:
     assert isinstance(next(iter(replication.plan(of_node("node-2"), replication.Seen(True)))), Wait)
 
 
+def test_a_node_whose_wal_the_primary_has_not_kept_gives_up_its_data_and_says_so() -> None:
+    gone = (
+        "could not receive data from WAL stream: ERROR:  requested WAL segment 00A has already been removed"
+    )
+    context = of_node("node-2")
+    written, waits = list(replication.plan(context, replication.Seen(True, said=gone)))
+    assert isinstance(written, WriteFile)
+    assert written.path == context.paths.cannot_follow
+    assert isinstance(waits, Wait)
+    assert "node-1 does not have the WAL any more that it needs" in waits.reason
+    others = (
+        (context, replication.Seen(True, receiving=True, said=gone)),  # of a former attempt
+        (context, replication.Seen(True, said="could not connect to the primary server")),
+        (
+            of_node("node-2", Agreed(leader=None, identifier="7", shared=None)),
+            replication.Seen(True, said=gone),
+        ),
+        (of_node(), replication.Seen(False, followers=("node-2",), quorum=("node-2",), said=gone)),
+    )
+    for of_other, seen_there in others:
+        assert not [one for one in replication.plan(of_other, seen_there) if isinstance(one, WriteFile)]
+
+
 def test_a_host_that_was_removed_as_lost_replicates_no_more() -> None:
     lost = msgspec.structs.replace(TRIO.nodes[2], lost_at=NOW)
     cluster = msgspec.structs.replace(TRIO, nodes=(*TRIO.nodes[:2], lost))

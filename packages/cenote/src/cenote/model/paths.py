@@ -419,7 +419,7 @@ class NodePaths:
 
     @property
     def cannot_follow(self) -> Path:
-        """What Patroni leaves when the data cannot be rewound to where another node went on."""
+        """The mark on data that cannot follow: they could not be rewound, or the WAL for them is gone."""
         return self.patroni / "cannot-follow"
 
     @property

@@ -27,8 +27,15 @@ async def look(_inspector: Inspector, context: NodeContext, session: Session) ->
     [(recovering,)] = await session.rows(SUPERUSER, "SELECT pg_is_in_recovery()")
     if recovering:
         [(receiving, replayed, behind, seconds)] = await session.rows(SUPERUSER, _STATE)
-        # Without anything to replay, what was replayed last says nothing.
-        return Seen(True, receiving, replayed, behind, seconds if behind else 0.0, has_former=has_former)
+        return Seen(
+            True,
+            receiving,
+            replayed,
+            behind,
+            seconds if behind else 0.0,  # without anything to replay, what was replayed last says nothing
+            has_former=has_former,
+            said="" if receiving else files.tail(context.server.log),
+        )
     nodes = {node.name for node in context.cluster.nodes}
     rows = [(name, waits) for name, waits in await session.rows(SUPERUSER, _FOLLOWERS) if name in nodes]
     return Seen(

@@ -41,7 +41,7 @@ class Seen:
     """``is_standby``: the data directory is one's that follows.  ``has_draft``: a copy was begun.
 
     ``complete``: it has ended well.  ``running``: it is being made; ``progress`` says how far, in words.
-    ``copied_mib``: what is there of the data.  ``cannot_follow``: Patroni has given the data up.
+    ``copied_mib``: what is there of the data.  ``cannot_follow``: the data are given up.
     ``copy`` is the number of a read replica's copy, 0 without one.  ``server_runs`` on the data that are
     there.
     """
@@ -111,7 +111,7 @@ def _set_aside(context: NodeContext) -> Plan:
     yield Remove(paths.former_data)
     yield Rename(paths.data, paths.former_data)
     yield Remove(paths.cannot_follow)
-    yield Wait(f"its data cannot be rewound to where {_source(context)} went on; they are copied anew")
+    yield Wait(f"its data cannot follow {_source(context)} any more; they are copied anew")
 
 
 def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:

@@ -18,7 +18,9 @@ def of_server(change: Change) -> Note | None:
 
 def of_base_backup(change: Change) -> Note | None:
     if isinstance(change, Rename) and change.source.name.startswith("pg"):
-        return Note(what="set its data aside, to copy those of the primary: they could not be rewound")
+        return Note(
+            what="set its data aside, to copy those of the primary, which they could not follow any more"
+        )
     return None
 
 

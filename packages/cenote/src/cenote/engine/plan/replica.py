@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cenote.engine.plan.context import NodeContext
-from cenote.engine.plan.standby import CLOSE
+from cenote.engine.plan.standby import CLOSE, lacks_wal
 from cenote.model.changes import Plan, Refuse, Stop, Wait
 from cenote.model.status_records import Standby
 
-# What a server says of its attempts to follow: that it is ahead of the other one, and that WAL is gone there.
+# What a server says of its attempts to follow: that it is ahead of the other one.
 _DIVERGED = "forked off current database system timeline"
-_GONE = ("has already been removed", "has been invalidated", "cannot read from replication slot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,5 +68,5 @@ def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
     standby = Standby(
         streaming=seen.streaming, replayed=seen.replayed, behind=seen.behind, seconds=seen.seconds
     )
-    is_stuck = any(one in seen.said for one in (*_GONE, _DIVERGED)) and not _has_more(context, seen)
+    is_stuck = (lacks_wal(seen.said) or _DIVERGED in seen.said) and not _has_more(context, seen)
     return {"standby": standby, "wal_gone": not seen.receiving and is_stuck}

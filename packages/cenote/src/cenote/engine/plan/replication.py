@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cenote.engine.plan.context import NodeContext, NodeKind
-from cenote.engine.plan.standby import CLOSE
-from cenote.model.changes import Plan, Remove, Wait
+from cenote.engine.plan.standby import CLOSE, lacks_wal
+from cenote.model.changes import Plan, Remove, Wait, WriteFile
 from cenote.model.status_records import Standby
 from cenote.rules import failover_settings
 
@@ -19,7 +19,8 @@ class Seen:
 
     ``replayed`` is the position in the WAL, ``behind`` the bytes that it lacks of what the other server had
     written, ``seconds`` how long ago what it replayed last was committed, None while nothing is known.
-    ``has_former``: data that could not follow are still set aside.
+    ``has_former``: data that could not follow are still set aside.  ``said`` are the last lines of the log of
+    one that receives nothing, which it writes at each attempt.
     """
 
     recovering: bool
@@ -30,6 +31,7 @@ class Seen:
     quorum: tuple[str, ...] = ()
     followers: tuple[str, ...] = ()
     has_former: bool = False
+    said: str = ""
 
     @property
     def streaming(self) -> bool:
@@ -46,6 +48,10 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     name = context.leader or "the node that takes writes"
     if not seen.recovering:
         yield Wait(f"{name} takes writes, and this node is about to follow it")
+    elif not seen.receiving and context.leader and lacks_wal(seen.said):
+        # Its slot had kept as much as it may.  Patroni would wait for ever.
+        yield WriteFile(context.paths.cannot_follow, b"")
+        yield Wait(f"{name} does not have the WAL any more that it needs; its data are copied anew")
     elif not seen.receiving:
         yield Wait(f"not connected to {name}")
     elif not seen.streaming:

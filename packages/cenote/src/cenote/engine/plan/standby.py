@@ -19,6 +19,9 @@ from cenote.rules.restarts import Urgency
 
 CLOSE = 8 * 2**20  # bytes of WAL that it may lack and still count as streaming
 
+# What a server says of its attempts to follow when the other one has not kept the WAL for it.
+_GONE = ("has already been removed", "has been invalidated", "cannot read from replication slot")
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -39,6 +42,11 @@ class Seen:
     @property
     def streaming(self) -> bool:
         return self.receiving and not self.paused and self.behind <= CLOSE
+
+
+def lacks_wal(said: str) -> bool:
+    """Return whether the last lines of a server's log say that it can never follow the other one again."""
+    return any(words in said for words in _GONE)
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
