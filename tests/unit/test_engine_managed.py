@@ -399,6 +399,15 @@ def test_a_standby_reports_what_it_lacks_and_the_writer_who_follows() -> None:
     assert isinstance(next(iter(replication.plan(of_node("node-2"), replication.Seen(True)))), Wait)
 
 
+def test_a_full_disk_is_told_where_a_server_does_not_start_or_follow() -> None:
+    context, full = of_node("node-2"), "the disk is full (3 MiB free)"
+    starting = managed.plan(context, seen(context, loaded=loaded.Loaded(None, None), full_disk=full))
+    waits = next(one for one in starting if isinstance(one, Wait))
+    assert waits == Wait(f"Patroni is starting PostgreSQL: {full}")
+    [follows] = replication.plan(context, replication.Seen(True, full_disk=full))
+    assert follows == Wait(f"not connected to node-1: {full}")
+
+
 def test_a_node_whose_wal_the_primary_has_not_kept_gives_up_its_data_and_says_so() -> None:
     gone = (
         "could not receive data from WAL stream: ERROR:  requested WAL segment 00A has already been removed"

@@ -37,8 +37,6 @@ from cenote.rules.restarts import Urgency
 
 log = logging.getLogger(__name__)
 
-DISK_FULL_MIB = 32  # PostgreSQL needs two WAL segments to start
-
 
 # Of a node that takes no part in a move.
 _SETTLED: dict[str, object] = {
@@ -272,9 +270,8 @@ class NodePass:
 
 
 def _failure_reason(start: Start) -> str:
-    free = system.free_mib(start.program.directory)
-    if free < DISK_FULL_MIB:
-        return f"the disk is full ({free} MiB free)"
+    if full := system.full_disk(start.program.directory):
+        return full
     log_file = start.program.log
     if start.program.name == PATRONI:
         log_file = start.program.directory / PATRONI_LOG

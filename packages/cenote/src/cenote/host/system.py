@@ -22,6 +22,7 @@ from cenote.host import safe_open
 from cenote.model.status_records import DiskUse
 
 DEEPEST = 32  # folders within one another whose size is measured; PostgreSQL has four
+DISK_FULL_MIB = 32  # PostgreSQL needs two WAL segments to start
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ESTABLISHED, _LISTEN = "01", "0A"  # states in /proc/net/tcp
 _ACCEPTS_CONNECTIONS = 1 << 16  # __SO_ACCEPTCON in /proc/net/unix
@@ -78,6 +79,12 @@ def free_mib(folder: Path) -> int:
     with safe_open.folder(folder) as opened:
         disk = os.fstatvfs(opened)
     return disk.f_bavail * disk.f_frsize // 2**20
+
+
+def full_disk(folder: Path) -> str:
+    """Return in words that the file system of a folder is full, "" while it is not."""
+    free = free_mib(folder)
+    return f"the disk is full ({free} MiB free)" if free < DISK_FULL_MIB else ""
 
 
 def disk_mib(folder: Path) -> int:

@@ -12,7 +12,7 @@ from cenote.engine.plan.managed import Seen, server_files
 from cenote.engine.plan.postgresql import READY
 from cenote.engine.plan.slots import Slot
 from cenote.errors import Misconfigured
-from cenote.host import files, process_identity, processes
+from cenote.host import files, process_identity, processes, system
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.model.processes import Process
@@ -44,6 +44,7 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
         use=await disk_use(inspector, context),
         rewound=_rewound(context),
         rewinding=found.process is None and agent.process is not None and _rewinds(agent.process),
+        full_disk="" if found.process is not None else system.full_disk(paths.cluster.root),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cenote.conf.hba import SUPERUSER
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.replication import Seen
-from cenote.host import files
+from cenote.host import files, system
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 
@@ -35,6 +35,7 @@ async def look(_inspector: Inspector, context: NodeContext, session: Session) ->
             seconds if behind else 0.0,  # without anything to replay, what was replayed last says nothing
             has_former=has_former,
             said="" if receiving else files.tail(context.server.log),
+            full_disk="" if receiving else system.full_disk(context.paths.data),
         )
     nodes = {node.name for node in context.cluster.nodes}
     rows = [(name, waits) for name, waits in await session.rows(SUPERUSER, _FOLLOWERS) if name in nodes]

@@ -45,8 +45,7 @@ from cenote.rules import failover_settings, storage
 class Seen:
     """``state`` is what the server says of itself in its pid file; ``slots`` are those of one that Patroni
     has not taken over yet.  ``password`` is that of Patroni's login, None if there is none to open.
-    ``rewinding``: pg_rewind works; ``rewound``: since it began, so many seconds ago, it has brought the data
-    to where another node went on.
+    ``rewinding``: pg_rewind works.  ``full_disk`` says so while there is no server, "" if there is room.
     """
 
     has_data: bool
@@ -61,7 +60,7 @@ class Seen:
     slots: tuple[Slot, ...] = ()
     use: DiskUse | None = None
     rewinding: bool = False
-    rewound: float | None = None
+    full_disk: str = ""
 
 
 _STARTING = "Patroni is starting PostgreSQL"
@@ -87,7 +86,7 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     yield from _run(context, failover, seen)
     if seen.loaded.process is None:
         what = f"rewinding to where {context.leader} went on" if seen.rewinding else _STARTING
-        yield Wait(what)
+        yield Wait(f"{what}: {seen.full_disk}" if seen.full_disk else what)
     elif seen.state != postgresql.READY:
         yield Wait(f"PostgreSQL is {seen.state.decode(errors='replace') or 'starting'}")
     elif not loaded.is_current(contents, seen.files, seen.loaded, digest):

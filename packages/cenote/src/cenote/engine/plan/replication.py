@@ -20,7 +20,7 @@ class Seen:
     ``replayed`` is the position in the WAL, ``behind`` the bytes that it lacks of what the other server had
     written, ``seconds`` how long ago what it replayed last was committed, None while nothing is known.
     ``has_former``: data that could not follow are still set aside.  ``said`` are the last lines of the log of
-    one that receives nothing, which it writes at each attempt.
+    one that receives nothing, which it writes at each attempt, and ``full_disk`` says if its disk is full.
     """
 
     recovering: bool
@@ -32,6 +32,7 @@ class Seen:
     followers: tuple[str, ...] = ()
     has_former: bool = False
     said: str = ""
+    full_disk: str = ""
 
     @property
     def streaming(self) -> bool:
@@ -53,7 +54,7 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield WriteFile(context.paths.cannot_follow, b"")
         yield Wait(f"{name} does not have the WAL any more that it needs; its data are copied anew")
     elif not seen.receiving:
-        yield Wait(f"not connected to {name}")
+        yield Wait(f"not connected to {name}" + (f": {seen.full_disk}" if seen.full_disk else ""))
     elif not seen.streaming:
         yield Wait(f"catching up with {name}, {seen.behind // 2**20} MiB behind")
     elif seen.has_former:
