@@ -3,7 +3,8 @@
 The environment sets ``KILLS`` of each process, ``CUTS`` of the power, ``CLUSTERS`` of an
 upgrade, a fleet, a drain, a recovery and a spread, ``STARTS`` of an upgrade, ``LOSSES`` of a host,
 ``MOMENTS`` and ``RESTORE_KILLS`` of restores, ``RECOVERIES``, ``GOOD`` backups beside those that are
-corrupted, ``FAILOVERS`` or ``SWITCHES`` of each of the ``SCENARIOS``, ``RESTARTS``, and ``SEED``.
+corrupted, ``FAILOVERS`` or ``SWITCHES`` of each of the ``SCENARIOS``, ``RESTARTS``, ``RESIZES``, random
+``FAULTS`` of one cluster, the seconds that a server is ``FROZEN``, and ``SEED``.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from faults import (
     major_upgrade,
     outcome,
     power,
+    random_faults,
     recover,
     restore,
     rolling,
+    scale,
     spread,
     switch,
+    switch_kills,
     upgrade,
 )
 from faults.outcome import Outcome
@@ -47,8 +51,12 @@ NAMES = (
     "drills",
     "major_upgrade",
     "failover",
+    "pair",
     "switch",
+    "switch_kills",
     "rolling",
+    "scale",
+    "random",
 )
 
 
@@ -95,12 +103,19 @@ def _outcomes(name: str, seed: str) -> list[Outcome]:
         return major_upgrade.battery(_number("KILLS", 20), seed)
     if name == "rolling":
         return rolling.batteries(_number("RESTARTS", 4), seed)
+    scenarios = [one for one in os.environ.get("SCENARIOS", "").split(",") if one]
     if name == "failover":
-        wanted = [one for one in os.environ.get("SCENARIOS", "").split(",") if one]
-        return failover.batteries(wanted, _number("FAILOVERS", 5), seed)
+        return failover.batteries(scenarios, _number("FAILOVERS", 5), seed)
+    if name == "pair":
+        return failover.pairs(scenarios, _number("FAILOVERS", 5), seed)
     if name == "switch":
-        wanted = [one for one in os.environ.get("SCENARIOS", "").split(",") if one]
-        return switch.batteries(wanted, _number("SWITCHES", 20), seed)
+        return switch.batteries(scenarios, _number("SWITCHES", 20), seed)
+    if name == "switch_kills":
+        return switch_kills.batteries(_number("SWITCHES", 30), seed)
+    if name == "scale":
+        return scale.batteries(_number("RESIZES", 5), seed)
+    if name == "random":
+        return random_faults.batteries(_number("FAULTS", 200), seed)
     if name == "power":
         return [power.battery(_number("CUTS", 30), seed)]
     return [kills.battery(name, _number("KILLS", 300), seed)]

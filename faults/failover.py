@@ -7,143 +7,99 @@ timeline after a later one has begun, and all nodes have to follow again.
 from __future__ import annotations
 
 import contextlib
-import os
 import random
-import signal
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from cenote.store.process import PrivateEtcd
-from faults import ledger
+from cenote_client import CenoteError
+from faults import crowd, ledger, node_faults, standby_faults
 from faults.ledger import Failure, Ledger, Row
+from faults.node_faults import AFTER_SECONDS, Fault
 from faults.outcome import Outcome
+from faults.sampler import Sampler
 from tests.support.fleet import fleet
 from tests.support.fleet_network import NetworkFleet, network_fleet
+from tests.support.small_disk import may_mount
 from tests.support.trio import Trio, trio
 from tests.support.waiting import wait_until
 
 WRITERS = 20
-BEFORE_SECONDS, AFTER_SECONDS = 2.0, 3.0  # that writers work before a fault and after it
-ETCD_SECONDS = FROZEN_SECONDS = 30.0
+BEFORE_SECONDS = 2.0  # that writers work before a fault
 RESUMED_SECONDS, HEALED_SECONDS = 60.0, 180.0
-QUORUM_SECONDS = 5.0
 ROWS_AGAIN = 200
 
-# What is done to a cluster, and ends when writes have gone on or the block is left.
-# It yields the number of the host, from 0, whose own pooler cannot be reached or is alone, if there is one.
-Fault = Callable[[Trio, random.Random], contextlib.AbstractContextManager[int | None]]
-
-
-@contextmanager
-def postmaster(cluster: Trio, _chance: random.Random) -> Iterator[int | None]:
-    cluster.kill(cluster.primary())
-    yield None
-
-
-@contextmanager
-def host(cluster: Trio, _chance: random.Random) -> Iterator[int | None]:
-    """Lose the primary's host: all of its processes at once; it is back once writes have gone on."""
-    lost = cluster.host(cluster.primary())
-    lost.lose()
-    yield cluster.hosts.index(lost)
-    lost.start()
-
-
-@contextmanager
-def standby(cluster: Trio, chance: random.Random) -> Iterator[int | None]:
-    lost = cluster.host(chance.choice(cluster.standbys()))
-    lost.lose()
-    yield cluster.hosts.index(lost)
-    time.sleep(AFTER_SECONDS)
-    lost.start()
-
-
-@contextmanager
-def freeze(cluster: Trio, _chance: random.Random) -> Iterator[int | None]:
-    """Stop the primary's PostgreSQL and Patroni as a machine that is paused, until writes have gone on."""
-    with _stopped(cluster.all_of(cluster.primary())):
-        yield None
-
-
-@contextmanager
-def standby_frozen(cluster: Trio, chance: random.Random) -> Iterator[int | None]:
-    with _stopped(cluster.all_of(chance.choice(cluster.standbys()))):
-        yield None
-        time.sleep(FROZEN_SECONDS)
-
-
-@contextmanager
-def etcd(cluster: Trio, _chance: random.Random) -> Iterator[int | None]:
-    """Stop all members of the store for a while; writes go on."""
-    pids = [PrivateEtcd(one.data_dir / "etcd").pid for one in cluster.hosts]
-    with _stopped([pid for pid in pids if pid is not None]):
-        yield None
-        time.sleep(ETCD_SECONDS)
-
-
-@contextmanager
-def rewritten(cluster: Trio, chance: random.Random) -> Iterator[int | None]:
-    """Have somebody end the waiting for standbys, by ``ALTER SYSTEM`` or in ``postgresql.conf``."""
-    primary = cluster.primary()
-    if chance.random() < 0.5:
-        cluster.rows(primary, "ALTER SYSTEM SET synchronous_standby_names = ''")
-    else:
-        path = cluster.paths(primary).data / "postgresql.conf"
-        kept = [line for line in path.read_text().splitlines() if "synchronous_standby_names" not in line]
-        path.write_text("\n".join(kept) + "\n")
-    cluster.rows(primary, "SELECT pg_reload_conf()")
-    time.sleep(0.5)
-    wait_until("commits wait for standbys again", QUORUM_SECONDS, lambda: cluster.quorum() > 0)
-    yield None
-
-
-FAULTS: dict[str, Fault] = {
-    "postmaster": postmaster,
-    "host": host,
-    "freeze": freeze,
-    "etcd": etcd,
-    "standby": standby,
-    "standby_frozen": standby_frozen,
-    "rewritten": rewritten,
+FAULTS: Mapping[str, Fault] = {
+    **node_faults.FAULTS,
+    **standby_faults.FAULTS,
+    "crowd": crowd.crowd,
 }
-PARTITION, RANDOM = "partition", "random"
-NAMES = (*FAULTS, PARTITION, RANDOM)
-NOTHING_FAILS = frozenset({"etcd", "rewritten"})  # each query is answered all the same
+PARTITION = "partition"
+NAMES = (*FAULTS, PARTITION)
+# Each query is answered all the same, but for those through the pooler of a host that is lost.
+NOTHING_FAILS = frozenset({"etcd", "rewritten", "standby", "standby_frozen", *standby_faults.FAULTS})
+# With two nodes a standby is what commits wait for, until it counts as lost.
+OF_A_PAIR = ("postmaster", "freeze", "standby_frozen", *standby_faults.FAULTS)
 
 
 def batteries(names: Sequence[str], runs: int, seed: str) -> list[Outcome]:
-    """Run these scenarios so often each; for ``random``, so many faults one after another."""
+    """Run these scenarios with three nodes, so often each."""
     chance = random.Random(f"{seed}-failover")
-    unknown = [name for name in names if name not in NAMES]
-    if unknown:
-        raise SystemExit(f"no such scenario: {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    known = chosen(names, NAMES)
     found: list[Outcome] = []
-    wanted = [name for name in names or NAMES if name != PARTITION]
+    wanted = [name for name in known if name != PARTITION]
     if wanted:
-        with fleet(3, joined=True, clusters=4) as hosts, trio(hosts.hosts) as cluster:
+        with (
+            fleet(3, joined=True, clusters=4, small_disks=may_mount()) as hosts,
+            trio(hosts.hosts) as cluster,
+        ):
             for name in wanted:
-                found.append(_scenario(cluster, name, runs, chance))
-    if PARTITION in (names or NAMES):
-        with contextlib.suppress(pytest.skip.Exception):  # namespaces need root
+                found += _scenario(cluster, name, f"failover: {name}", runs, chance)
+    if PARTITION in known:
+        try:
             found.append(_partitions(runs, chance))
+        except pytest.skip.Exception as why:
+            print(f"failover: {PARTITION}: left out: {why}", flush=True)
     return found
 
 
-def _scenario(cluster: Trio, name: str, runs: int, chance: random.Random) -> Outcome:
-    battery = Battery(cluster, Outcome(f"failover: {name}"))
+def pairs(names: Sequence[str], runs: int, seed: str) -> list[Outcome]:
+    """Run these scenarios with two nodes on two of three hosts, so often each."""
+    chance = random.Random(f"{seed}-pair")
+    known = chosen(names, OF_A_PAIR)
+    found: list[Outcome] = []
+    with (
+        fleet(3, joined=True, clusters=4, small_disks=may_mount()) as hosts,
+        trio(hosts.hosts, nodes=2) as cluster,
+    ):
+        for name in known:
+            found += _scenario(cluster, name, f"two nodes: {name}", runs, chance)
+    return found
+
+
+def chosen(names: Sequence[str], there_are: Sequence[str]) -> Sequence[str]:
+    """Return these scenarios, or all."""
+    unknown = [name for name in names if name not in there_are]
+    if unknown:
+        raise SystemExit(f"no such scenario: {', '.join(unknown)}; there are {', '.join(there_are)}")
+    return names or there_are
+
+
+def _scenario(cluster: Trio, name: str, label: str, runs: int, chance: random.Random) -> list[Outcome]:
+    if name in standby_faults.NEED_MOUNTS and not may_mount():
+        print(f"{label}: left out, since file systems cannot be mounted here", flush=True)
+        return []
+    battery = Battery(cluster, Outcome(label))
     with battery.writing():
         for number in range(1, runs + 1):
-            chosen = name if name != RANDOM else chance.choice(sorted(FAULTS))
-            battery.run(f"{chosen} {number}", FAULTS[chosen], chance, nothing_fails=chosen in NOTHING_FAILS)
-    return battery.outcome
+            battery.run(f"{name} {number}", FAULTS[name], chance, nothing_fails=name in NOTHING_FAILS)
+    return [battery.outcome]
 
 
 def _partitions(runs: int, chance: random.Random) -> Outcome:
@@ -151,11 +107,11 @@ def _partitions(runs: int, chance: random.Random) -> Outcome:
         battery = Battery(cluster, Outcome("failover: partition"))
         with battery.writing(hosts):
             for number in range(1, runs + 1):
-                battery.run(f"partition {number}", _partition_of(hosts), chance)
+                battery.run(f"partition {number}", partition_of(hosts), chance)
         return battery.outcome
 
 
-def _partition_of(hosts: NetworkFleet) -> Fault:
+def partition_of(hosts: NetworkFleet) -> Fault:
     @contextmanager
     def partition(cluster: Trio, _chance: random.Random) -> Iterator[int | None]:
         """Cut the primary's host off the network, until writes have gone on elsewhere."""
@@ -168,19 +124,6 @@ def _partition_of(hosts: NetworkFleet) -> Fault:
             hosts.network.heal(number)
 
     return partition
-
-
-@contextmanager
-def _stopped(pids: Sequence[int]) -> Iterator[None]:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
 
 class Battery:
@@ -208,18 +151,19 @@ class Battery:
                 )
             else:
                 share = WRITERS // len(hosts.hosts)
-                for number, uri in enumerate(self._cluster.uris, 1):
-                    writers = range((number - 1) * share, number * share)
-                    place = hosts.network.inside(number)
-                    beside = ledger.writing(file.with_suffix(f".{number}"), writers, [uri], place)
+                both = zip(self._cluster.places, self._cluster.uris, strict=True)
+                for position, (host, uri) in enumerate(both):
+                    writers = range(position * share, (position + 1) * share)
+                    place = hosts.network.inside(host.number)
+                    beside = ledger.writing(file.with_suffix(f".{host.number}"), writers, [uri], place)
                     self._ledgers.append(stack.enter_context(beside))
             with sampler.sampling():
                 yield
             time.sleep(1)
             rows, failures = self._read()
             self._judge(rows, failures)
-        self.outcome.figures["seconds without quorum"] = sampler.without_quorum
-        self.outcome.figures["seconds without an answer on quorum"] = sampler.unknown
+        self.outcome.lost += sampler.doubles
+        self.outcome.figures |= sampler.figures()
 
     def run(self, label: str, fault: Fault, chance: random.Random, *, nothing_fails: bool = False) -> None:
         cluster, outcome = self._cluster, self.outcome
@@ -245,14 +189,15 @@ class Battery:
             print(f"{label}: gap {gap:.2f} s, {len(failed)} failed{others}", flush=True)
             if nothing_fails and failed:
                 outcome.lost.append(f"{label}: {len(failed)} queries failed: {failed[0].why}")
-        except AssertionError as error:
+        except (AssertionError, CenoteError, psycopg.Error) as error:
             outcome.lost.append(f"{label}: {error}")
             print(f"{label}: {error}", flush=True)
 
     def _host_of(self, writer: int) -> int:
         """Return the number, from 0, of the host whose pooler a writer uses."""
-        count = len(self._cluster.hosts)
-        return writer // (WRITERS // count) if len(self._ledgers) > 1 else writer % count
+        places = self._cluster.places
+        position = writer // (WRITERS // len(places)) if len(self._ledgers) > 1 else writer % len(places)
+        return self._cluster.hosts.index(places[position])
 
     def _more_rows(self) -> None:
         before = len(self._read()[0])
@@ -282,54 +227,3 @@ class Battery:
         if self._failed:
             outcome.figures["failed in a run, median"] = float(statistics.median(self._failed))
             outcome.figures["failed in a run, worst"] = float(max(self._failed))
-
-
-class Sampler:
-    """Counts the seconds in which commits of the primary waited for no standby."""
-
-    def __init__(self, cluster: Trio) -> None:
-        self._cluster = cluster
-        self.without_quorum = self.unknown = 0.0
-
-    @contextmanager
-    def sampling(self) -> Iterator[None]:
-        done = threading.Event()
-        thread = threading.Thread(target=self._sample, args=(done,))
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-
-    def _sample(self, done: threading.Event) -> None:
-        while not done.wait(1.0):
-            counts = [self._of(host.data_dir) for host in self._cluster.hosts]
-            known = [count for count in counts if count is not None]
-            if not known:
-                self.unknown += 1
-            elif not any(known):
-                self.without_quorum += 1
-
-    def _of(self, data_dir: Path) -> int | None:
-        """Return how many standbys the primary of a host waits for; None where none takes writes."""
-        query = b"""
-        SELECT count(*) FILTER (WHERE sync_state = 'quorum')::int FROM pg_stat_replication
-        HAVING NOT pg_is_in_recovery()
-        """
-        for socket in (data_dir / "run").glob("*/.s.PGSQL.*"):
-            port = socket.suffix.removeprefix(".")
-            with (
-                contextlib.suppress(psycopg.Error, ValueError),
-                psycopg.connect(
-                    host=str(socket.parent),
-                    port=int(port),
-                    user="postgres",
-                    dbname="postgres",
-                    connect_timeout=2,
-                ) as connection,
-            ):
-                row = connection.execute(query).fetchone()
-                if row is not None:
-                    return int(row[0])
-        return None

@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cenote.host import programs
-from faults.failover import Battery, Fault
+from faults.failover import Battery
+from faults.node_faults import Fault
 from faults.outcome import Outcome
 from tests.support.fleet import fleet
 from tests.support.folders import server_folder
@@ -44,12 +45,14 @@ def batteries(runs: int, seed: str) -> list[Outcome]:
             battery = Battery(cluster, Outcome("rolling restarts"))
             with battery.writing():
                 for number, name in enumerate(itertools.islice(itertools.cycle(CHANGES), runs)):
-                    fault = _change(name, binaries, kills=number % 2 == 1)
+                    fault = change(name, binaries, kills=number % 2 == 1)
                     battery.run(f"{name} {number + 1}", fault, chance, nothing_fails=True)
             return [battery.outcome]
 
 
-def _change(name: str, binaries: Path, *, kills: bool) -> Fault:
+def change(name: str, binaries: Path = Path(), *, kills: bool = False) -> Fault:
+    """Return a change that restarts all servers; ``binaries`` are for an update alone."""
+
     @contextmanager
     def changed(cluster: Trio, chance: random.Random) -> Iterator[int | None]:
         started = _started(cluster)

@@ -239,22 +239,26 @@ def _scenario(cluster: Trio, name: str, runs: int, chance: random.Random) -> Out
                 outcome.answer.append(held)
                 print(f"switch: {name} {number}: held {held:.3f} s, at {time.monotonic():.2f}", flush=True)
             battery.settle()
-        _judge(cluster, name, outcome, *written.read())
+        rows, failed = written.read()
+        judge(cluster, outcome, rows, failed)
+        if name != "killed":
+            outcome.lost += [f"writer {one.writer} at {one.at:.2f}: {one.why}" for one in failed]
+        median, worst = statistics.median(outcome.answer), max(outcome.answer)
+        if name in HELD_SHORTLY and (median > AIM_MEDIAN or worst > AIM_WORST):
+            outcome.figures["aim missed"] = 1
     return outcome
 
 
-def _judge(cluster: Trio, name: str, outcome: Outcome, rows: list[Row], failed: list[Failure]) -> None:
+def judge(cluster: Trio, outcome: Outcome, rows: list[Row], failed: list[Failure]) -> None:
+    """Compare what was acknowledged with what is there, and note for how long writers were held."""
     found = set(cluster.on_primary("SELECT writer, number FROM ledger", database="defaultdb"))
     lost = {(row.writer, row.number) for row in rows} - found
     outcome.answered, outcome.torn = len(rows), len(failed)
     outcome.figures["acknowledged rows that are lost"] = len(lost)
     if lost:
         outcome.lost.append(f"{len(lost)} rows are lost, such as {min(lost)}")
-    if name != "killed":
-        outcome.lost += [f"writer {one.writer} at {one.at:.2f}: {one.why}" for one in failed]
     if (-2, -2) in found:
         outcome.lost.append("a transaction that was cut is there")
-    median, worst = statistics.median(outcome.answer), max(outcome.answer)
-    outcome.figures |= {"held, median, s": median, "held, worst, s": worst}
-    if name in HELD_SHORTLY and (median > AIM_MEDIAN or worst > AIM_WORST):
-        outcome.figures["aim missed"] = 1
+    if outcome.answer:
+        median, worst = statistics.median(outcome.answer), max(outcome.answer)
+        outcome.figures |= {"held, median, s": median, "held, worst, s": worst}

@@ -21,6 +21,7 @@ from cenote.security.sealing import Sealer
 from cenote.server.settings import EtcdSettings
 from cenote.store import fleet as fleet_records
 from cenote.store.keys import Keys
+from tests.support import small_disk
 from tests.support.folders import server_folder
 from tests.support.outside import PASSWORD, Outside, outside_etcd
 from tests.support.ports import free_range
@@ -96,8 +97,13 @@ class Fleet:
         limits: Sequence[str] = WITHOUT_LIMITS,
         *,
         backups_by_default: bool = False,
+        small_disks: bool = False,
     ) -> None:
-        """``outside`` is the etcd; None if the hosts join one another."""
+        """``outside`` is the etcd; None if the hosts join one another.
+
+        ``small_disks``: each data directory is a file system of its own.
+        """
+        self._small_disks = small_disks
         self._root, self.outside, self._limits = root, outside, limits
         self._backups_by_default = backups_by_default
         self.hosts: list[FleetHost] = []
@@ -107,6 +113,9 @@ class Fleet:
         """Start one more host and return it once it serves."""
         number = len(self.hosts) + 1
         data_dir = self._folder(number)
+        if self._small_disks:
+            small_disk.mount(data_dir)
+            self._stack.callback(small_disk.unmount, data_dir)
         given = (*(self._etcd(data_dir) if self.outside is not None else self._join(options)), *options)
         host = self._host(data_dir, number, *given, clusters=clusters, command=command)
         host.fleet = self.hosts
@@ -206,6 +215,7 @@ def fleet(
     joined: bool = False,
     limits: Sequence[str] = WITHOUT_LIMITS,
     backups_by_default: bool = False,
+    small_disks: bool = False,
 ) -> Iterator[Fleet]:
     """``count`` hosts that serve; all is stopped and removed at the end.
 
@@ -214,7 +224,7 @@ def fleet(
     with contextlib.ExitStack() as stack:
         root = stack.enter_context(server_folder())
         outside = None if joined else stack.enter_context(in_a_thread(outside_etcd()))
-        hosts = Fleet(root, outside, limits, backups_by_default=backups_by_default)
+        hosts = Fleet(root, outside, limits, backups_by_default=backups_by_default, small_disks=small_disks)
         try:
             for _ in range(count):
                 hosts.add(*options, clusters=clusters)

@@ -19,8 +19,16 @@ from tests.support.ports import free_range
 class NetworkFleet(Fleet):
     """Hosts that have joined one another; ``servers`` and ``apis`` are the accounts, one for each host."""
 
-    def __init__(self, root: Path, reached_by: Network, servers: Sequence[str], apis: Sequence[str]) -> None:
-        super().__init__(root, None)
+    def __init__(
+        self,
+        root: Path,
+        reached_by: Network,
+        servers: Sequence[str],
+        apis: Sequence[str],
+        *,
+        small_disks: bool = False,
+    ) -> None:
+        super().__init__(root, None, small_disks=small_disks)
         self.network, self._servers, self._apis = reached_by, servers, apis
 
     def _folder(self, number: int) -> Path:
@@ -51,10 +59,10 @@ class NetworkFleet(Fleet):
 
 
 @contextlib.contextmanager
-def network_fleet(count: int, *, clusters: int = 4) -> Iterator[NetworkFleet]:
+def network_fleet(count: int, *, clusters: int = 4, small_disks: bool = False) -> Iterator[NetworkFleet]:
     """``count`` hosts that serve; the test is skipped where there can be no namespaces."""
     with network(count) as made, accounts(2 * count) as names, server_folder() as root:
-        hosts = NetworkFleet(root, made, names[:count], names[count:])
+        hosts = NetworkFleet(root, made, names[:count], names[count:], small_disks=small_disks)
         try:
             for _ in range(count):
                 hosts.add(clusters=clusters)

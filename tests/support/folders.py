@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cenote.host import files, processes
-from tests.support import process_table
+from tests.support import small_disk
 
 IN_MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 4 << 30
@@ -65,6 +65,8 @@ def remove_if_left(folder: Path) -> None:
 
 def remove(folder: Path) -> None:
     """Remove a folder, however deep; what cannot be removed is left to the next run."""
+    for mounted in small_disk.mounted_below(folder):
+        small_disk.unmount(mounted)
     with contextlib.suppress(OSError):
         files.remove(folder)
 

@@ -1,7 +1,8 @@
-"""A cluster of three nodes on three hosts of their own: its nodes, servers and pools."""
+"""A cluster of three nodes, or fewer, on hosts of their own: its nodes, servers and pools."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -15,32 +16,55 @@ import psycopg
 from cenote.host import processes
 from cenote.model.paths import Layout, NodePaths
 from cenote.model.processes import Process
-from cenote_client import Client
+from cenote_client import BusyError, Client, NetworkError, ServerError
 from tests.support.fleet import FleetHost
 from tests.support.service import SMALLEST, added_pool
 from tests.support.waiting import wait_until
 
 POOL_SIZE = 5
-MADE_SECONDS, HEALTHY_SECONDS = 180.0, 120.0
+MADE_SECONDS, HEALTHY_SECONDS, API_SECONDS = 180.0, 120.0, 60.0
 
 
 class Trio:
-    """``uris`` are those of its pool, through each host in turn."""
+    """``uris`` are those of its pool, through each of ``places``: the hosts that had a node at first."""
 
-    def __init__(self, hosts: Sequence[FleetHost], client: Client, name: str = "trio") -> None:
+    def __init__(
+        self, hosts: Sequence[FleetHost], client: Client, name: str = "trio", nodes: int | None = None
+    ) -> None:
+        """``nodes``: how many; as many as there are hosts, if it is not said."""
         self.hosts, self._client = hosts, client
-        wanted = SMALLEST | {"name": name, "num_nodes": len(hosts)}
+        self._count = nodes or len(hosts)
+        wanted = SMALLEST | {"name": name, "num_nodes": self._count}
         self.id = UUID(client.request("POST", "/v2/databases", json=wanted)["database"]["id"])
         self.wait_until_healthy(MADE_SECONDS)
-        pool = added_pool(client, str(self.id), "app", size=POOL_SIZE)["connection"]
-        place = f"@{pool['host']}:{pool['port']}/"
-        others = self.shown()["cenote"]["uris"]["hosts"]
-        self.uris = [pool["uri"].replace(place, f"@{one['host']}:{one['pool_port']}/") for one in others]
+        addresses = [one["host"] for one in self._poolers()]
+        self.places = [next(host for host in hosts if host.address == address) for address in addresses]
+        self.uris = self.added_pool("app", POOL_SIZE)
         self.on_primary("CREATE TABLE ledger (writer int, number int)", database="defaultdb")
         self.on_primary("GRANT ALL ON ledger TO doadmin", database="defaultdb")
 
+    def added_pool(self, name: str, size: int) -> list[str]:
+        """Add a pool, if it is not there, and return its URIs through each host with a node."""
+        path = f"/v2/databases/{self.id}/pools"
+        there = self._client.request("GET", path)["pools"]
+        found = [one for one in there if one["name"] == name]
+        pool = (found[0] if found else added_pool(self._client, str(self.id), name, size=size))["connection"]
+        place = f"@{pool['host']}:{pool['port']}/"
+        return [pool["uri"].replace(place, f"@{one['host']}:{one['pool_port']}/") for one in self._poolers()]
+
+    def _poolers(self) -> Any:
+        found = self.shown()
+        return found["cenote"]["uris"]["hosts"]
+
     def shown(self) -> Any:
-        return self._client.request("GET", f"/v2/databases/{self.id}")["database"]
+        """Return what the API shows, once it can: not while its store chooses a leader, say."""
+
+        def ask() -> Any:
+            with contextlib.suppress(BusyError, NetworkError, ServerError):
+                return self._client.request("GET", f"/v2/databases/{self.id}")["database"]
+            return None
+
+        return wait_until("the API answers", API_SECONDS, ask)
 
     def events(self, type: str) -> list[str]:
         """What the events of a type say, the newest first."""
@@ -50,9 +74,17 @@ class Trio:
     def configure(self, **settings: Any) -> None:
         self._client.request("PATCH", f"/v2/databases/{self.id}/config", json={"config": settings})
 
-    def resize(self, size: str) -> None:
-        wanted = {"size": size, "num_nodes": len(self.hosts)}
+    def reason(self) -> str:
+        """What is told of its health."""
+        return str(self.shown()["cenote"]["reason"])
+
+    def resize(self, size: str = "", nodes: int | None = None) -> None:
+        self._count = nodes or self._count
+        wanted = {"size": size or self.shown()["size"], "num_nodes": self._count}
         self._client.request("PUT", f"/v2/databases/{self.id}/resize", json=wanted)
+
+    def switch(self) -> None:
+        self._client.request("POST", f"/v2/databases/{self.id}/switchover", json={})
 
     def update(self) -> None:
         self._client.request("PUT", f"/v2/databases/{self.id}/install_update")
@@ -70,14 +102,22 @@ class Trio:
 
     def primary(self) -> str:
         """Return the name of the node that takes writes."""
-        found = [node["name"] for node in self.shown()["cenote"]["nodes"] if node["role"] == "primary"]
+        found = [node["name"] for node in self._nodes() if node["role"] == "primary"]
         return str(found[0]) if found else ""
 
+    def _nodes(self) -> Any:
+        found = self.shown()
+        if "nodes" in found["cenote"]:
+            return found["cenote"]["nodes"]
+        host = next(one for one in self.hosts if one.name == found["cenote"]["host"])
+        [name] = [one.name for one in Layout(host.data_dir).cluster(self.id).nodes()]
+        return [{"name": name, "role": "primary", "host": host.name, "port": found["connection"]["port"]}]
+
     def standbys(self) -> list[str]:
-        return [node["name"] for node in self.shown()["cenote"]["nodes"] if node["role"] == "standby"]
+        return [node["name"] for node in self._nodes() if node["role"] == "standby"]
 
     def host(self, node: str) -> FleetHost:
-        [name] = [one["host"] for one in self.shown()["cenote"]["nodes"] if one["name"] == node]
+        [name] = [one["host"] for one in self._nodes() if one["name"] == node]
         return next(host for host in self.hosts if host.name == name)
 
     def paths(self, node: str) -> NodePaths:
@@ -94,14 +134,17 @@ class Trio:
 
     def all_of(self, node: str) -> list[int]:
         """Return the pids of a node's PostgreSQL and Patroni."""
-        paths = self.paths(node)
-        agent = processes.find(paths.failover_agent(Path()))
-        pids = [process.pid for process in processes.below(paths.data)]
+        agent = processes.find(self.paths(node).failover_agent(Path()))
+        pids = self.servers_of(node)
         return pids if agent is None else [agent.pid, *pids]
+
+    def servers_of(self, node: str) -> list[int]:
+        """Return the pids of a node's PostgreSQL."""
+        return [process.pid for process in processes.below(self.paths(node).data)]
 
     def rows(self, node: str, query: str, *, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Ask a node's server as the superuser; [] if the query has no rows."""
-        port = next(one["port"] for one in self.shown()["cenote"]["nodes"] if one["name"] == node)
+        port = next(one["port"] for one in self._nodes() if one["name"] == node)
         sockets = Layout(self.host(node).data_dir).cluster(self.id).sockets
         with psycopg.connect(
             host=str(sockets), port=port, user="postgres", dbname=database, autocommit=True, connect_timeout=5
@@ -110,7 +153,8 @@ class Trio:
             return done.fetchall() if done.description else []
 
     def on_primary(self, query: str, *, database: str = "postgres") -> list[tuple[Any, ...]]:
-        return self.rows(self.primary(), query, database=database)
+        primary = wait_until("a node takes writes", HEALTHY_SECONDS, self.primary)
+        return self.rows(primary, query, database=database)
 
     def quorum(self) -> int:
         """Return for how many standbys commits wait, as the primary says."""
@@ -119,6 +163,6 @@ class Trio:
 
 
 @contextmanager
-def trio(hosts: Sequence[FleetHost]) -> Iterator[Trio]:
+def trio(hosts: Sequence[FleetHost], nodes: int | None = None) -> Iterator[Trio]:
     with hosts[0].client() as client:
-        yield Trio(hosts, client)
+        yield Trio(hosts, client, nodes=nodes)
