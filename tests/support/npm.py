@@ -6,6 +6,7 @@ import fcntl
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,19 @@ def node() -> str:
     return found
 
 
-def package(name: str, version: str, *, with_: tuple[str, ...] = (), binaries: bool = False) -> Path:
+def package(
+    name: str,
+    version: str,
+    *,
+    with_: tuple[str, ...] = (),
+    binaries: bool = False,
+    scripts: Callable[[Path], None] | None = None,
+) -> Path:
     """Return the folder of a package, in a ``node_modules`` with what it needs.
 
     ``with_``: what it needs, as ``name@version``, where that has to be another version than the newest.
     ``binaries``: also its optional packages, such as programs for one kind of processor each.
+    ``scripts`` does once what the package's own scripts would do, which are not run.
     The test is skipped where there is no npm or no registry.
     """
     npm = shutil.which("npm")
@@ -53,6 +62,8 @@ def package(name: str, version: str, *, with_: tuple[str, ...] = (), binaries: b
             if done.returncode != 0:
                 words = done.stderr.strip().splitlines() or ["no reason given"]
                 pytest.skip(f"{name} cannot be installed here: {words[-1]}")
+            if scripts is not None:
+                scripts(folder / "node_modules" / name)
             (folder / "complete").touch()
     return folder / "node_modules" / name
 

@@ -24,13 +24,14 @@ from tests.support.waiting import wait_until
 PASSWORD = "the superuser's own"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PlainPostgres:
     """``superuser`` owns the server; its password is ``PASSWORD``."""
 
     folder: Path
     port: int
     superuser: str
+    argv: tuple[str, ...]
     process: subprocess.Popen[bytes]
 
     def uri(
@@ -55,25 +56,33 @@ class PlainPostgres:
         self.process.send_signal(signal.SIGINT)
         self.process.wait(timeout=60)
         (self.folder / "source" / "standby.signal").touch()
-        account = {"user": pwd.getpwnam("postgres").pw_name} if os.geteuid() == 0 else {}
-        standby = subprocess.Popen(self.process.args, stderr=subprocess.DEVNULL, cwd="/", **account)  # type: ignore[call-overload]
+        self.start()
         try:
-            wait_until("the standby answers", 60, lambda: tried(self.uri()))
             yield
         finally:
-            standby.send_signal(signal.SIGQUIT)
-            standby.wait(timeout=60)
+            self.kill()
 
     def kill(self) -> None:
         """End the server at once, with all its connections."""
-        self.process.send_signal(signal.SIGQUIT)
-        self.process.wait(timeout=60)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait(timeout=60)
+
+    def start(self) -> None:
+        """Start the server again, with the same data and on the same port."""
+        self.process = _started(self.argv, self.folder)
+        wait_until("the plain server answers", 60, lambda: tried(self.uri()))
 
 
 @contextmanager
-def plain_postgres(superuser: str = "postgres", **settings: Any) -> Iterator[PlainPostgres]:
-    """A running server, with password logins on loopback; it is stopped and removed at the end."""
-    install = list(programs.find().postgres.values())[-1]
+def plain_postgres(
+    superuser: str = "postgres", binaries: Path | None = None, **settings: Any
+) -> Iterator[PlainPostgres]:
+    """A running server, with password logins on loopback; it is stopped and removed at the end.
+
+    It is of the newest version of this machine, or of the programs in ``binaries``.
+    """
+    binaries = binaries or list(programs.find().postgres.values())[-1].bin
     account = {"user": pwd.getpwnam("postgres").pw_name} if os.geteuid() == 0 else {}
     with server_folder() as folder:
         data, secret = folder / "source", folder / "password"
@@ -84,7 +93,7 @@ def plain_postgres(superuser: str = "postgres", **settings: Any) -> Iterator[Pla
         subprocess.run(
             [
                 *(
-                    install.bin / "initdb",
+                    binaries / "initdb",
                     "--pgdata",
                     data,
                     "--username",
@@ -111,25 +120,19 @@ def plain_postgres(superuser: str = "postgres", **settings: Any) -> Iterator[Pla
             "wal_level": "logical",
             **settings,
         }
-        with (folder / "source.log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    install.bin / "postgres",
-                    "-D",
-                    data,
-                    *(f"-c{name}={value}" for name, value in options.items()),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                **account,  # type: ignore[call-overload]
-            )
+        given = (f"-c{name}={value}" for name, value in options.items())
+        argv = (str(binaries / "postgres"), "-D", str(data), *given)
+        (folder / "source.log").touch()
+        process = _started(argv, folder)
+        started = PlainPostgres(folder, port, superuser, argv, process)
         try:
-            started = PlainPostgres(folder, port, superuser, process)
             wait_until("the plain server answers", 60, lambda: tried(started.uri()))
             yield started
         finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGQUIT)
-                process.wait(timeout=60)
+            started.kill()
+
+
+def _started(argv: tuple[str, ...], folder: Path) -> subprocess.Popen[bytes]:
+    account = pwd.getpwnam("postgres").pw_name if os.geteuid() == 0 else None
+    with (folder / "source.log").open("ab") as log:
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", user=account)

@@ -159,6 +159,11 @@ def test_what_is_in_the_way_in_a_database_is_named(database: dict[str, Any], wor
     ("target", "words"),
     [
         ({"contents": {"shop": ("table public.x",)}}, "is not empty: it has table public.x"),
+        (
+            {"version": 140_000, "newest": 14},
+            "15 or newer, which is not installed here, where 14 is the newest",
+        ),
+        ({"version": 140_000, "newest": 17}, "migrate into a cluster of version 15 or newer"),
         ({"workers": 1}, "max_logical_replication_workers is 1, and 2 are needed"),
         ({"free_mib": -1}, "MiB left"),
     ],

@@ -76,6 +76,7 @@ async def _target(context: NodeContext, source: SourceServer, question: Migratio
     binaries = context.server_binaries
     return TargetServer(
         version=version,
+        newest=max(map(int, context.host.binaries), default=0),
         collation=collation,
         contents=contents,
         extensions=frozenset((*extensions.offered(binaries), "plpgsql")),

@@ -74,8 +74,8 @@ WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' ORDER 
 _MATERIALIZED: LiteralString = "SELECT schemaname, matviewname FROM pg_matviews WHERE ispopulated"
 _SLOT: LiteralString = """
 SELECT slot_name, active_pid, pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint,
-    coalesce(wal_status = 'lost', false)
-FROM pg_replication_slots WHERE slot_name = ANY (%s)
+    coalesce(to_jsonb(s) ->> 'wal_status' = 'lost', false)
+FROM pg_replication_slots s WHERE slot_name = ANY (%s)
 """
 _SYNC_SLOTS: LiteralString = "SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ %s"
 _OWNERS: LiteralString = """

@@ -86,9 +86,11 @@ class TargetServer:
     """``contents`` has some of what is in the databases of these names that are there already.
 
     ``workers`` is how many processes may receive changes; ``free_mib`` is of the cluster's storage.
+    ``newest`` is the newest major version of its host, 0 if that is not known.
     """
 
     version: int
+    newest: int = 0
     collation: str = ""
     contents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     extensions: frozenset[str] = frozenset()
@@ -178,10 +180,16 @@ def _of_server(source: SourceServer, target: TargetServer) -> Iterator[str]:
     if major > target.version // 10_000:
         yield (
             f"the source is PostgreSQL {major}, and the cluster {target.version // 10_000}: migrate into a"
-            f" cluster of version {major} or newer"
+            f" cluster of version {major} or newer{_unless_offered(major, target)}"
         )
     if source.in_recovery:
         yield "the source is a standby: name its primary"
+
+
+def _unless_offered(major: int, target: TargetServer) -> str:
+    if not 0 < target.newest < major:
+        return ""
+    return f", which is not installed here, where {target.newest} is the newest"
 
 
 def _of_room(source: SourceServer, target: TargetServer, count: int) -> Iterator[str]:
