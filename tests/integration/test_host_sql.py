@@ -177,6 +177,23 @@ def test_whoever_answers_on_a_socket_is_told_no_password(
     asyncio.run(scenario())
 
 
+def test_a_connection_that_was_lost_is_made_anew(labs: Share) -> None:
+    async def scenario(lab: Lab) -> None:
+        cluster = await made(lab)
+        session = lab.session(cluster)
+        try:
+            for database in ("postgres", "defaultdb"):
+                [(pid,)] = await session.rows(database, "SELECT pg_backend_pid()")
+                await lab.rows(cluster, f"SELECT pg_terminate_backend({pid}, 10000)")
+                with pytest.raises(CenoteError, match="a query to PostgreSQL"):
+                    await session.rows(database, "SELECT 1")
+                assert await session.rows(database, "SELECT 1") == [(1,)]
+        finally:
+            await session.close()
+
+    labs(scenario)
+
+
 def test_a_server_leads_unless_it_is_a_standby() -> None:
     with plain_postgres() as server:
         assert asyncio.run(sql.leads(server.uri()))

@@ -197,8 +197,9 @@ class Session:
             raise
 
     async def _connection(self, database: str) -> psycopg.AsyncConnection[tuple[Any, ...]]:
-        if database not in self._connections:
-            for other in [name for name in self._connections if name != SUPERUSER]:
+        there = self._connections.get(database)
+        if there is None or there.closed:  # as after a restart of the server
+            for other in [name for name in self._connections if name != SUPERUSER or name == database]:
                 await self._connections.pop(other).close()
             try:
                 connection = await self._connect(database)
