@@ -31,6 +31,7 @@ from cenote.importing.role_plan import RolePlan
 from cenote.importing.selection import Selection
 from cenote.model.changes import MakeDirectory, Remove
 from cenote.model.migrations import DatabaseProgress, Method, OnlineMigration, Step
+from cenote.model.records import ADMIN_USER
 from cenote.rules import migration_checks
 from cenote.rules.migration_checks import SourceDatabase, SourceTable, some
 
@@ -268,11 +269,18 @@ class DatabaseCopy:
             )
 
     async def _grant(self, dump: _Dump, parts: Phases) -> None:
-        """Restore grants one by one: some are refused, as those that a superuser has made."""
+        """Restore grants one by one: some are refused, as those that a superuser has made.
+
+        What belongs to no lasting role, such as the administrator of a hosted service, is the cluster
+        administrator's by now, so the role that restores acts for it as long as that takes.
+        """
         try:
+            await self._target.borrow(ADMIN_USER)
             await self._restore(dump.file, parts.grants, atomic=False)
         except ProgramFailed as error:
             self._shared.warn(f"Some grants in database {self._name} are left out: {error.message}")
+        finally:
+            await self._target.give_back(ADMIN_USER)
 
     # -- Programs
 

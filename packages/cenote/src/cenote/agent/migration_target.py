@@ -130,6 +130,7 @@ class MigrationTarget:
         )
         if not await self.session.rows(SUPERUSER, _role_exists(ROLE)):
             await self._run(SUPERUSER, f"making the role {ROLE}", SQL("CREATE ROLE {} LOGIN").format(_ME))
+        await self.give_back(ADMIN_USER)
 
     async def take(self, database: str) -> None:
         """Have a database that the role may create things in, and where nobody else is."""
@@ -290,6 +291,11 @@ class MigrationTarget:
         """Let the role that restores act for another one, for its grants."""
         granting = SQL("GRANT {} TO {}").format(Identifier(name), _ME)
         await self._run(SUPERUSER, f"borrowing the role {name}", granting)
+
+    async def give_back(self, name: str) -> None:
+        """Let the role that restores act for another one no more."""
+        revoking = SQL("REVOKE {} FROM {}").format(Identifier(name), _ME)
+        await self._run(SUPERUSER, f"giving back the role {name}", revoking)
 
     async def as_admin(self, summary: str, *statements: SQL | Composed) -> None:
         """Run statements that the administrator may run, as it, in one transaction."""
