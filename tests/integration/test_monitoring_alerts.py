@@ -184,6 +184,24 @@ CASES = {
         "shop has been being upgraded to another major version for an hour",
         minutes=70,
     ),
+    "CenoteOnlineMigrationFailed": Case(
+        {series("cenote_online_migration", ONE | {"status": "error"}): "0x10 1x20"},
+        {series("cenote_online_migration", ONE | {"status": "error"}): "1x90"},
+        ONE | {"status": "error"},
+        "The online migration into shop has failed",
+    ),
+    "CenoteOnlineMigrationInTrouble": Case(
+        {series("cenote_online_migration_in_trouble", ONE): "0 1x30"},
+        {series("cenote_online_migration_in_trouble", ONE): "0 1x10 0x30"},
+        ONE,
+        "The online migration into shop is held up",
+    ),
+    "CenoteOnlineMigrationLagging": Case(
+        {series("cenote_online_migration_lag_seconds", DATABASE): "900x30"},
+        {series("cenote_online_migration_lag_seconds", DATABASE): "500x30"},
+        DATABASE,
+        "orders of shop is 15m 0s behind the source of its migration",
+    ),
     "CenoteReplicaLagging": Case(
         {
             series("cenote_replica_lag_bytes", ONE): "134217728x30",

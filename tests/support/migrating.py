@@ -42,10 +42,13 @@ class Migration:
     cluster: str
     id: str = ""
 
-    def start(self, source: PlainPostgres, user: str = "", password: str = PASSWORD, **more: Any) -> Any:
+    def start(
+        self, source: PlainPostgres, user: str = "", password: str = PASSWORD, port: int = 0, **more: Any
+    ) -> Any:
+        """Start it; ``port`` is that of a relay to the source."""
         given = {
             "host": "127.0.0.1",
-            "port": source.port,
+            "port": port or source.port,
             "dbname": "postgres",
             "username": user or source.superuser,
             "password": password,

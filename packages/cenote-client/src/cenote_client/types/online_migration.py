@@ -6,14 +6,20 @@ from typing import Literal, NotRequired, TypedDict
 
 
 class MigrationDatabase(TypedDict):
-    """How far a database is; ``lag_bytes`` of changes on the source are not here yet, None if unknown."""
+    """How far a database is; ``bytes`` is its size on the source, ``bytes_copied`` here.
+
+    ``lag_bytes`` of changes on the source are not here yet, and for ``lag_seconds`` it has not had all that
+    the source has; None if unknown.
+    """
 
     name: str
     step: Literal["waiting", "schema", "copying", "indexes", "syncing", "finishing", "done"]
     tables: int
     tables_copied: int
     bytes: int
+    bytes_copied: int
     lag_bytes: int | None
+    lag_seconds: float | None
 
 
 class MigrationPlace(TypedDict):

@@ -119,7 +119,7 @@ class DatabaseCopy:
         self._tell(step=Step.INDEXES, copied=self._progress.tables)
         await self._add_indexes()
         await self._note("indexes")
-        self._tell(step=Step.SYNCING)
+        self._tell(step=Step.SYNCING, copied_bytes=await self._target.size(self._name))
 
     async def _look(self) -> SourceDatabase:
         found = await self._source.look(only=[self._name])
@@ -182,7 +182,7 @@ class DatabaseCopy:
         failed_before = await self._target.failures(name)
         while True:
             every, ready = await self._target.copied(self._name, name)
-            self._tell(tables=every, copied=ready)
+            self._tell(tables=every, copied=ready, copied_bytes=await self._target.size(self._name))
             if ready == every:
                 return
             failed = await self._target.failures(name)
@@ -210,9 +210,9 @@ class DatabaseCopy:
     async def finish(self, roles: Roles) -> None:
         """Bring a database to its end: what does not follow, sequences, triggers, owners, grants."""
         if self._is_done("finished"):
-            self._tell(step=Step.DONE, lag_bytes=None)
+            self._tell(step=Step.DONE, lag_bytes=None, lag_seconds=None)
             return
-        self._tell(step=Step.FINISHING, lag_bytes=None)
+        self._tell(step=Step.FINISHING, lag_bytes=None, lag_seconds=None)
         dump = await self._dump()
         found = await self._look()
         by_dump = self._shared.migration.method is Method.DUMP

@@ -253,6 +253,12 @@ class MigrationTarget:
         )
         return int(every), int(ready)
 
+    async def size(self, database: str) -> int:
+        """Return the bytes of a database with its indexes."""
+        query = SQL("SELECT pg_database_size({})").format(Literal(database)).as_string(None)
+        [(size,)] = await self.session.rows(SUPERUSER, query)
+        return int(size)
+
     async def failures(self, name: str) -> int:
         """Return how often changes could not be applied."""
         [(count,)] = await self.session.rows(SUPERUSER, SQL(_FAILURES).format(Literal(name)).as_string(None))

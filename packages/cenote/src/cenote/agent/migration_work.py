@@ -38,6 +38,7 @@ from cenote.model.migrations import (
 )
 from cenote.model.parts import PartName
 from cenote.rules import in_force, online_migrations
+from cenote.rules.migration_lag import LagClock
 from cenote.security.sealing import Sealer
 from cenote.store.host_store import HostStore
 
@@ -79,6 +80,7 @@ class MigrationWork:
             )
         self._report, self._written, self._told_at = known, known, 0.0
         self._patience = online_migrations.Patience()
+        self._clocks: dict[str, LagClock] = {}
         self._marks: set[str] = set()
         # Objects get their owners: there is no way back.  None until the server has told whether it is so.
         self._is_ending: bool | None = True if known.ready else None
@@ -258,15 +260,21 @@ class MigrationWork:
     async def _tell_lag(self, shared: Copying, names: dict[str, str], before: dict[str, int]) -> None:
         reason = ""
         try:
-            lags = await shared.source.lags(names.values())
+            found = await shared.source.positions(names.values())
             for database, name in names.items():
-                if name not in lags:
+                if name not in found:
                     raise LostSlot(f"the slot {name} of the source is gone")
-                self._take(replace(self._progress(database), step=Step.SYNCING, lag_bytes=lags[name]))
+                self._clocks.setdefault(database, LagClock()).take(found[name], time.monotonic())
+                self._take(replace(self._progress(database), step=Step.SYNCING, lag_bytes=found[name].behind))
         except SourceProblem as error:
             reason = error.message
             for database in names:
                 self._take(replace(self._progress(database), lag_bytes=None))
+        for database, clock in self._clocks.items():
+            seconds = clock.seconds(time.monotonic())
+            self._take(
+                replace(self._progress(database), lag_seconds=None if seconds is None else round(seconds, 1))
+            )
         for database, name in names.items():
             failures = await self._target.failures(name)
             if failures > before[database]:

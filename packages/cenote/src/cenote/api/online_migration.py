@@ -70,14 +70,20 @@ class StartMigration(Body):
 
 
 class DatabaseView(msgspec.Struct):
-    """How far a database is; ``lag_bytes`` of changes on the source are not here yet, null if unknown."""
+    """How far a database is.
+
+    ``bytes`` is its size on the source, ``bytes_copied`` here.  ``lag_bytes`` of changes on the source are
+    not here yet, and for ``lag_seconds`` it has not had all that the source has; null if unknown.
+    """
 
     name: str
     step: Step
     tables: int
     tables_copied: int
     bytes: int
+    bytes_copied: int
     lag_bytes: int | None
+    lag_seconds: float | None
 
 
 class SourceView(msgspec.Struct):
@@ -227,7 +233,16 @@ def _view(service: Service, cluster: Cluster) -> MigrationView:
         raise NotFound
     report, source = online_migrations.report(migration, service.report(cluster)), migration.source
     databases = [
-        DatabaseView(one.name, one.step, one.tables, one.copied, one.bytes, one.lag_bytes)
+        DatabaseView(
+            name=one.name,
+            step=one.step,
+            tables=one.tables,
+            tables_copied=one.copied,
+            bytes=one.bytes,
+            bytes_copied=one.copied_bytes,
+            lag_bytes=one.lag_bytes,
+            lag_seconds=one.lag_seconds,
+        )
         for one in report.databases
     ]
     lags = [one.lag_bytes for one in report.databases if one.lag_bytes is not None]

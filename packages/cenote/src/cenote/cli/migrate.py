@@ -36,7 +36,9 @@ DATABASE_COLUMNS = {
     "TABLES": "tables",
     "COPIED": "tables_copied",
     "BYTES": "bytes",
+    "BYTES COPIED": "bytes_copied",
     "LAG BYTES": "lag_bytes",
+    "LAG SECONDS": "lag_seconds",
 }
 OVER = ("canceled", "error", "done")
 POLL_SECONDS = 0.5

@@ -18,6 +18,7 @@ from cenote.errors import CenoteError
 from cenote.model.migrations import MigrationSource
 from cenote.model.record import Secret
 from cenote.rules.migration_checks import SourceDatabase, SourceServer, SourceTable
+from cenote.rules.migration_lag import SlotPosition
 
 CONNECT_SECONDS = 8
 _SERVER: LiteralString = """
@@ -73,7 +74,8 @@ WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' ORDER 
 """
 _MATERIALIZED: LiteralString = "SELECT schemaname, matviewname FROM pg_matviews WHERE ispopulated"
 _SLOT: LiteralString = """
-SELECT slot_name, active_pid, pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint,
+SELECT slot_name, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint,
+    pg_wal_lsn_diff(confirmed_flush_lsn, '0/0')::bigint,
     coalesce(to_jsonb(s) ->> 'wal_status' = 'lost', false)
 FROM pg_replication_slots s WHERE slot_name = ANY (%s)
 """
@@ -282,14 +284,14 @@ class Source:
 
     # -- What is asked on the way
 
-    async def lags(self, names: Iterable[str]) -> dict[str, int | None]:
-        """Return how many bytes of WAL each slot has not passed on; LostSlot for one that is lost."""
+    async def positions(self, names: Iterable[str]) -> dict[str, SlotPosition]:
+        """Return how much of the WAL each slot has passed on; LostSlot for one that is lost."""
         async with self.connected() as connection:
             rows = await _rows(connection, _SLOT, list(names))
         for name, _, _, is_lost in rows:
             if is_lost:
                 raise LostSlot(f"the source has removed WAL that the slot {name} needs")
-        return {name: None if lag is None else max(0, lag) for name, _, lag, _ in rows}
+        return {name: SlotPosition(written, confirmed) for name, written, confirmed, _ in rows}
 
     async def position(self) -> str:
         """Return where the WAL of the source ends."""

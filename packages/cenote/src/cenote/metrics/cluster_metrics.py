@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from cenote.metrics import migration_metrics
 from cenote.metrics.exposition import Family, Kind, Page
 from cenote.model.records import Cluster
 from cenote.model.status_records import NodeStatus, Standby, UpgradeReport
@@ -161,6 +162,7 @@ FAMILIES = (
     *(PRIMARY, STANDBYS_MISSING, QUORUM, LAG_BYTES, LAG_SECONDS, HELD),
     *(MAJOR_UPGRADE, MAJOR_UPGRADE_FAILED, MAJOR_UPGRADE_HELD),
     *(REPLICA_STREAMING, REPLICA_LAG_BYTES, REPLICA_LAG_SECONDS),
+    *migration_metrics.FAMILIES,
     *(
         SERVER_UP,
         SERVER_STARTED,
@@ -221,6 +223,8 @@ def _page(cluster: Cluster, full_version: str, numbers: ClusterNumbers) -> Page:
         _add_node(page, cluster, numbers)
     if cluster.replica_of is not None:
         _add_replica(page, numbers.status)
+    if not has_standbys(cluster) or numbers.node == numbers.leader:
+        migration_metrics.add(page, cluster, numbers.status)
     page.add(SERVER_UP, numbers.server is not None)
     if numbers.server is not None:
         _add_server(page, numbers.server)

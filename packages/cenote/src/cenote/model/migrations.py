@@ -71,14 +71,20 @@ class MigrationSource(Record, frozen=True, kw_only=True):
 
 
 class DatabaseProgress(Record, frozen=True, kw_only=True):
-    """How far a database is: tables whose rows are there, and the bytes of changes that are not yet."""
+    """How far a database is: tables whose rows are there, and the bytes of changes that are not yet.
+
+    ``bytes`` is its size on the source, ``copied_bytes`` here.  For ``lag_seconds`` it has not had all that
+    the source has.  A lag is None while it is not known.
+    """
 
     name: str
     step: Step = Step.WAITING
     tables: int = 0
     copied: int = 0
-    bytes: int = 0  # on the source
-    lag_bytes: int | None = None  # None: not known
+    bytes: int = 0
+    copied_bytes: int = 0
+    lag_bytes: int | None = None
+    lag_seconds: float | None = None
 
 
 class MigrationReport(Record, frozen=True, kw_only=True):

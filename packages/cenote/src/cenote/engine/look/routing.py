@@ -111,8 +111,20 @@ async def _oldest(context: NodeContext, pools: Collection[str], session: Session
     pids = [int(row["remote_pid"]) for row in servers if row["database"] in pools and row["remote_pid"]]
     if not pids:
         return 0.0
+    query = _OLDEST.format(pids=", ".join(map(str, pids)))
+    if not is_here:
+        return await _oldest_of_node(_place_of(context, writer), query)
     async with contextlib.aclosing(_session_of(context, writer)) as direct:
-        [(age,)] = await direct.rows(SUPERUSER, _OLDEST.format(pids=", ".join(map(str, pids))))
+        [(age,)] = await direct.rows(SUPERUSER, query)
+    return float(age)
+
+
+async def _oldest_of_node(place: str | None, query: str) -> float:
+    """Return what another host's server answers; 0 if it does not, and then it is seen by holding."""
+    try:
+        [(age,)] = [(0.0,)] if place is None else await sql.rows_of_node(place, query, LEADS_SECONDS)
+    except CenoteError:
+        return 0.0
     return float(age)
 
 
@@ -135,6 +147,13 @@ async def _leads(context: NodeContext) -> bool:
             async with asyncio.timeout(LEADS_SECONDS):
                 return await sql.leads(conninfo.render(place), LEADS_SECONDS)
     return False
+
+
+def _place_of(context: NodeContext, node: Node) -> str | None:
+    """Return how a node on another host is reached, None if that host's address is not known."""
+    address = context.addresses.get(node.host, "")
+    certificate, name = context.cluster_paths.certificate, context.paths.slot
+    return conninfo.render(conninfo.of_node(address, node.port, certificate, name)) if address else None
 
 
 async def _recovers(direct: Session) -> bool | None:
