@@ -12,6 +12,7 @@ import click
 from cenote.cli.cluster_argument import cluster_argument
 from cenote.cli.lookup import find_cluster
 from cenote.cli.printer import Printer, note, output_options
+from cenote.cli.progress import wait_while
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 from cenote.rules import archiving
@@ -92,20 +93,20 @@ def drill(layout: Layout, printer: Printer, cluster: str) -> None:
 
 def _drilled(client: Client, id: str, asked_at: str) -> Drill:
     """Wait for the result of a drill that began after it was asked for, and say how far it is meanwhile."""
-    said = ""
-    while True:
-        state = client.databases.list_backups(id, per_page=1).get("cenote")
+
+    def going_on(state: BackupState | None) -> str | None:
         if state is None:
             raise click.ClickException("the service says nothing of restore drills")
-        result = state["drill"]
-        if result is not None and _moment(result["started_at"]) >= _moment(asked_at):
-            return result
+        if state["drill"] is not None and _moment(state["drill"]["started_at"]) >= _moment(asked_at):
+            return None
         if state["undrilled"] and _moment(state["undrilled_at"] or asked_at) >= _moment(asked_at):
             raise click.ClickException(f"no drill could be made: {state['undrilled']}")
-        if state["drilling"] not in ("", said):
-            said = state["drilling"]
-            note(said)
-        time.sleep(POLL_SECONDS)
+        return state["drilling"]
+
+    seen = wait_while(lambda: client.databases.list_backups(id, per_page=1).get("cenote"), going_on)
+    assert seen is not None
+    assert seen["drill"] is not None
+    return seen["drill"]
 
 
 def _moment(text: str) -> datetime:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from cenote.cli.cluster_argument import cluster_argument
 from cenote.cli.lookup import cluster_now, find_cluster
-from cenote.cli.printer import Printer, note, output_options, prints_json
+from cenote.cli.printer import Printer, output_options
+from cenote.cli.progress import wait_while
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
-
-if TYPE_CHECKING:
-    from cenote_client import Client
 
 MOVE_COLUMNS = {
     "Moving from": "cenote.move.from",
@@ -23,7 +19,6 @@ MOVE_COLUMNS = {
     "Stage": "cenote.move.stage",
     "Waiting for": "cenote.move.reason",
 }
-POLL_SECONDS = 0.5
 
 
 @click.command()
@@ -61,7 +56,7 @@ def move(
             text = f"Moving cluster {name} from {begun['from']} to {begun['to']}; see 'cenote cluster get'"
             printer.done(text, cluster_now(client, id), {})
             return
-        moved = _wait(client, id)
+        moved = wait_while(lambda: cluster_now(client, id), _moving)
         if moved["cenote"]["host"] != begun["to"]:
             raise click.ClickException(
                 f"cluster {name} was not moved to {begun['to']}; 'cenote events {name}' says why"
@@ -69,23 +64,10 @@ def move(
         printer.done(f"Moved cluster {name} from {begun['from']} to {begun['to']}", moved, {})
 
 
-def _wait(client: Client, id: str) -> Any:
-    """Wait until the cluster is not being moved any more; return it."""
-    is_terminal, last = sys.stderr.isatty() and not prints_json(), ""
-    while True:
-        found = cluster_now(client, id)
-        moving = found.get("cenote", {}).get("move")
-        if is_terminal and last:
-            click.echo("\r\033[K", err=True, nl=False)
-        if moving is None:
-            return found
-        words = f"{moving['stage']}: {moving['reason']}{_share(moving)}"
-        if is_terminal:
-            click.echo(words, err=True, nl=False)
-        elif words != last:
-            note(words)
-        last = words
-        time.sleep(POLL_SECONDS)
+def _moving(cluster: Any) -> str | None:
+    """Return what a move does, with how much is copied; None if there is none."""
+    move = cluster.get("cenote", {}).get("move")
+    return None if move is None else f"{move['stage']}: {move['reason']}{_share(move)}"
 
 
 def _share(moving: Any) -> str:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from cenote.cli.cluster_argument import cluster_argument
 from cenote.cli.lookup import cluster_now, find_cluster
-from cenote.cli.printer import Printer, note, output_options, prints_json
+from cenote.cli.printer import Printer, note, output_options
+from cenote.cli.progress import wait_while
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
-
-if TYPE_CHECKING:
-    from cenote_client import Client
 
 NODE_COLUMNS = {
     "NAME": "name",
@@ -33,7 +29,6 @@ SWITCH_COLUMNS = {
     "Switching to": "cenote.switchover.to",
     "Waiting for": "cenote.switchover.reason",
 }
-POLL_SECONDS = 0.3
 
 
 @click.command()
@@ -94,7 +89,7 @@ def switchover(
             text = f"Switching cluster {name} to {wanted}; see 'cenote cluster nodes {name}'"
             printer.done(text, cluster_now(client, id), {})
             return
-        after = _wait(client, id) if "switchover" in begun else cluster_now(client, id)
+        after = wait_while(lambda: cluster_now(client, id), _switching)
         primary = next((one["name"] for one in nodes_of(after) if one.get("role") == "primary"), "")
         if primary != wanted:
             raise click.ClickException(
@@ -117,16 +112,7 @@ def nodes_of(cluster: Any) -> list[Any]:
     return list(known.get("nodes") or [alone])
 
 
-def _wait(client: Client, id: str) -> Any:
-    """Wait until no switch is under way any more; return the cluster."""
-    is_terminal, last = sys.stderr.isatty() and not prints_json(), ""
-    while True:
-        found = cluster_now(client, id)
-        switch = found.get("cenote", {}).get("switchover")
-        if switch is None:
-            return found
-        words = f"{switch['stage']}: {switch['reason']}"
-        if words != last and (is_terminal or not prints_json()):
-            note(words)
-        last = words
-        time.sleep(POLL_SECONDS)
+def _switching(cluster: Any) -> str | None:
+    """Return what a switch does; None if there is none."""
+    switch = cluster.get("cenote", {}).get("switchover")
+    return None if switch is None else f"{switch['stage']}: {switch['reason']}"

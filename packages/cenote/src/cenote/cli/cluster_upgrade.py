@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,14 +9,13 @@ import click
 from cenote.cli import suggestions
 from cenote.cli.cluster_argument import cluster_argument
 from cenote.cli.lookup import cluster_now, find_cluster
-from cenote.cli.printer import Printer, note, output_options
+from cenote.cli.printer import Printer, output_options
+from cenote.cli.progress import wait_while
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 
 if TYPE_CHECKING:
     from cenote_client import Client
-
-POLL_SECONDS = 0.5
 
 
 @click.command()
@@ -48,7 +46,7 @@ def upgrade(
             text = f"Upgrading cluster {name} to PostgreSQL {version}; see 'cenote cluster get'"
             printer.done(text, cluster_now(client, id), {})
             return
-        upgraded = _wait(client, id)
+        upgraded = wait_while(lambda: cluster_now(client, id), _upgrading)
         if upgraded["version"] != version:
             raise click.ClickException(
                 f"cluster {name} was not upgraded to PostgreSQL {version}; 'cenote events {name}' says why"
@@ -60,31 +58,21 @@ def _rehearse(client: Client, printer: Printer, found: Any, version: str, no_wai
     """Rehearse the upgrade of a cluster; fails if that has found something."""
     name, id = found["name"], found["id"]
     rehearsal = client.databases.rehearse_upgrade(id, {"version": version})["rehearsal"]
-    last = ""
-    while rehearsal["state"] == "running" and not no_wait:
-        if rehearsal["reason"] != last:
-            last = rehearsal["reason"]
-            note(last)
-        time.sleep(POLL_SECONDS)
-        rehearsal = cluster_now(client, id)["cenote"]["rehearsal"]
     if no_wait:
         text = f"Rehearsing the upgrade of cluster {name}; see 'cenote cluster get {name}'"
         printer.done(text, rehearsal, {})
         return
+    rehearsal = wait_while(lambda: cluster_now(client, id)["cenote"]["rehearsal"], _rehearsing)
     if rehearsal["state"] == "failed":
         raise click.ClickException(f"cluster {name}: {rehearsal['reason']}")
     printer.done(f"Cluster {name}: {rehearsal['reason']}", rehearsal, {})
 
 
-def _wait(client: Client, id: str) -> Any:
-    """Wait until the cluster is not being upgraded any more; return it."""
-    last = ""
-    while True:
-        found = cluster_now(client, id)
-        if not found["cenote"].get("upgrading_from"):
-            return found
-        reason = found["cenote"]["reason"]
-        if reason and reason != last:
-            note(reason)
-            last = reason
-        time.sleep(POLL_SECONDS)
+def _rehearsing(rehearsal: Any) -> str | None:
+    return str(rehearsal["reason"]) if rehearsal["state"] == "running" else None
+
+
+def _upgrading(cluster: Any) -> str | None:
+    """Return what an upgrade does; None if there is none."""
+    known = cluster["cenote"]
+    return str(known["reason"]) if known.get("upgrading_from") else None

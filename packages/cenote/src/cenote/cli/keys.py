@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from cenote.cli.data_dir import data_dir
-from cenote.cli.printer import CommandError, Printer, note, output_options
+from cenote.cli.printer import CommandError, Printer, output_options
+from cenote.cli.progress import wait_while
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 
@@ -20,7 +20,6 @@ Ring = Literal["api", "host"]
 LIST_COLUMNS = {"RING": "ring", "ID": "id", "MADE": "made_at", "SEALS": "seals", "RECORDS": "records"}
 ROTATION = {"RING": "ring", "STATE": "state", "RECORDS": "resealed", "MESSAGE": "message"}
 RINGS: tuple[Ring, ...] = ("api", "host")
-POLL_SECONDS = 0.5
 
 
 @click.group()
@@ -74,17 +73,21 @@ def _rotate(client: Client, printer: Printer, ring: Ring) -> KeyRotation:
 
 def _finished(client: Client, rotation: KeyRotation) -> KeyRotation:
     """Wait until the rotation has ended, and show how far it is."""
-    shown = ""
-    while rotation["state"] == "running":
-        progress = f"{rotation['resealed']} of {rotation['records']} records re-sealed"
-        if rotation["records"] and progress != shown:
-            note(progress)
-            shown = progress
-        time.sleep(POLL_SECONDS)
+    if rotation["state"] != "running":
+        return rotation
+
+    def look() -> KeyRotation:
         latest = client.cenote.list_keys()["rotation"]
         if latest is None:
             raise CommandError(
                 "the service was restarted during the rotation; run 'cenote keys rotate' again"
             )
-        rotation = latest
-    return rotation
+        return latest
+
+    return wait_while(look, _rotating)
+
+
+def _rotating(rotation: KeyRotation) -> str | None:
+    if rotation["state"] != "running":
+        return None
+    return f"{rotation['resealed']} of {rotation['records']} records re-sealed" if rotation["records"] else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +11,7 @@ import click
 from cenote.cli.cluster_argument import cluster_argument
 from cenote.cli.lookup import find_cluster
 from cenote.cli.printer import CommandError, Printer, confirm, note, output_options
+from cenote.cli.progress import wait_while
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 from cenote_client import NotFoundError
@@ -41,7 +41,6 @@ DATABASE_COLUMNS = {
     "LAG SECONDS": "lag_seconds",
 }
 OVER = ("canceled", "error", "done")
-POLL_SECONDS = 0.5
 PORT = 5432
 
 
@@ -226,20 +225,17 @@ def _last(client: Client, found: Any) -> Any:
 
 def _wait(client: Client, found: Any, *wanted: str) -> Any:
     """Wait until the migration has one of these statuses; CommandError if it ends in another way."""
-    told = ""
-    while True:
-        migration = _last(client, found)
+
+    def going_on(migration: Any) -> str | None:
         state = migration["status"]
         if state in wanted:
-            return migration
+            return None
         if state in OVER:
             reason = migration["cenote"]["reason"] or "it was stopped"
             raise CommandError(f"the migration into {found['name']} has ended, {state}: {reason}")
-        said = _progress(migration)
-        if said != told:
-            note(said)
-            told = said
-        time.sleep(POLL_SECONDS)
+        return _progress(migration)
+
+    return wait_while(lambda: _last(client, found), going_on)
 
 
 def _progress(migration: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,8 +9,9 @@ import click
 from cenote.cli import suggestions
 from cenote.cli.cluster_argument import cluster_argument
 from cenote.cli.lookup import find_cluster, find_vpc
-from cenote.cli.online_wait import StatusLine, wait_until_online
+from cenote.cli.online_wait import status_of, wait_until_online
 from cenote.cli.printer import CommandError, Printer, confirm, note, output_options
+from cenote.cli.progress import wait_while
 from cenote.cli.service_client import client_for
 from cenote.model.paths import Layout
 from cenote_client import NotFoundError
@@ -50,7 +50,6 @@ DETAIL_COLUMNS = {
     "Tags": "tags",
     "Created": "created_at",
 }
-POLL_SECONDS = 0.3
 
 
 @click.group()
@@ -224,14 +223,11 @@ def _found(client: Client, source: Any, name: str) -> Replica:
 
 def _wait_until_promoted(client: Client, source: Any, name: str) -> None:
     """Wait until a replica is none any more, showing what it waits for."""
-    progress, began = StatusLine(), time.monotonic()
-    try:
-        while True:
-            try:
-                found: Any = client.databases.get_replica(source["id"], name)["replica"]
-            except NotFoundError:
-                return
-            progress(found, time.monotonic() - began)
-            time.sleep(POLL_SECONDS)
-    finally:
-        progress.end()
+
+    def look() -> Any:
+        try:
+            return client.databases.get_replica(source["id"], name)["replica"]
+        except NotFoundError:
+            return None
+
+    wait_while(look, lambda replica: None if replica is None else status_of(replica))
