@@ -86,7 +86,9 @@ def test_databases_follow_under_load_and_arrive_with_all_that_is_in_them(
     }
     assert "keyless" in " ".join(syncing["cenote"]["warnings"])
     done = migration.finish()
+    listed = site.client.request("GET", f"/v2/databases/{cluster['id']}/dbs")["dbs"]
     print(done)
+    assert {"bank", "nasty"} <= {one["name"] for one in listed}
 
     bank = uri_of(cluster, "bank")
     assert checksums(bank) == checksums(source.uri("bank"))

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from cenote.agent.migration_target import subscribing
 from cenote.errors import Busy, Conflict, Invalid, NotFound
+from cenote.model.by_sql import BySql, SeenDatabase
 from cenote.model.migrations import (
     Method,
     MigrationReport,
@@ -319,3 +320,19 @@ def test_the_report_of_another_migration_says_nothing() -> None:
     other = NodeStatus(reached=1, at=AT, migration=MigrationReport(id=uuid4(), status=MigrationStatus.DONE))
     assert online_migrations.ended(MIGRATING, {"node-1": other}) is MIGRATING
     assert online_migrations.report(MIGRATION, other).status is MigrationStatus.RUNNING
+
+
+def test_databases_are_listed_once_a_report_or_the_record_has_them() -> None:
+    by_sql = BySql(databases=(SeenDatabase(name="shop", listed=True),))
+    status = NodeStatus(reached=1, at=AT, by_sql=by_sql)
+    assert online_migrations.are_listed(["shop"], MIGRATING, status)
+    assert not online_migrations.are_listed(["shop"], MIGRATING, None)
+    assert not online_migrations.are_listed(["shop", "other"], MIGRATING, status)
+    recorded = replace(MIGRATING, databases=(*MIGRATING.databases, Database(name="other")))
+    assert online_migrations.are_listed(["shop", "other"], recorded, status)
+
+
+@pytest.mark.parametrize("name", ["pg_shop", "cenote", "none", "x" * 64])
+def test_a_database_that_the_api_would_not_list_is_not_migrated(name: str) -> None:
+    [problem] = judged(with_database(name=name)).problems
+    assert "is not possible here: add it to ignore_dbs" in problem

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from cenote.agent.migration_work import MigrationWork
@@ -28,8 +29,17 @@ _LOOK_SECONDS = 1.0
 class MigrationRunner:
     """Makes the online migrations of one host."""
 
-    def __init__(self, store: HostStore, context: HostContext, executor: Executor, sealer: Sealer) -> None:
+    def __init__(
+        self,
+        store: HostStore,
+        context: HostContext,
+        executor: Executor,
+        sealer: Sealer,
+        look_again: Callable[[UUID], Awaitable[None]],
+    ) -> None:
+        """``look_again`` has the nodes of a cluster looked at, and returns once they are reported."""
         self._store, self._context, self._executor, self._sealer = store, context, executor, sealer
+        self._report_nodes = look_again
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -53,7 +63,9 @@ class MigrationRunner:
             if migration is None or migration.id in self._tasks or self._is_told(cluster, migration.id):
                 continue
             if (context := self.context_of(cluster.id)) is not None:
-                work = MigrationWork(self._store, self._executor, self._sealer, context, self.context_of)
+                work = MigrationWork(
+                    self._store, self._executor, self._sealer, context, self.context_of, self._report_nodes
+                )
                 task = asyncio.create_task(work.run(), name=f"online migration into {cluster.name}")
                 self._tasks[migration.id] = task
 

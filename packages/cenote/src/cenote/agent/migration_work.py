@@ -64,11 +64,12 @@ class MigrationWork:
         sealer: Sealer,
         context: NodeContext,
         context_now: Callable[[UUID], NodeContext | None],
+        look_again: Callable[[UUID], Awaitable[None]],
     ) -> None:
         migration = online_migrations.active(context.cluster)
         assert migration is not None
         self._store, self._executor, self._sealer = store, executor, sealer
-        self._context, self._context_now = context, context_now
+        self._context, self._context_now, self._look_again = context, context_now, look_again
         self._migration, self._id = migration, context.cluster.id
         self._target = MigrationTarget(context, migration.id)
         self._folder = context.cluster_paths.root / "migration"
@@ -210,6 +211,19 @@ class MigrationWork:
         while not (self._migration.opened and self._is_in_force()):
             await self._tell(ready=True, reason="the databases are being opened")
             await asyncio.sleep(_POLL_SECONDS / 5)
+        while not await self._are_listed():
+            await self._look_again(self._id)
+            await asyncio.sleep(_POLL_SECONDS / 5)
+
+    async def _are_listed(self) -> bool:
+        """Return whether the API lists the databases, which SQL has made, unless they are gone again."""
+        stored = self._store.cluster(self._id)
+        status = self._store.status(self._id, self._context.node.name)
+        if stored is None:
+            return False
+        there = await self._target.databases()
+        names = [name for name in self._migration.databases if name in there]
+        return online_migrations.are_listed(names, stored.value, status)
 
     def _is_in_force(self) -> bool:
         """Return whether the server has read which databases are closed."""

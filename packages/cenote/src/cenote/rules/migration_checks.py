@@ -227,7 +227,7 @@ def _of_database(one: SourceDatabase, target: TargetServer) -> Iterator[str]:
     if one.name == _SUPERUSER:
         yield f"database {_SUPERUSER} is not empty, and the cluster keeps its own: add it to ignore_dbs"
         return
-    if one.name in _TEMPLATES or not names.SERVER_NAME.fullmatch(one.name):
+    if one.name in _TEMPLATES or not names.is_server_name(one.name):
         yield f"the name of database {names.quoted(one.name)} is not possible here: add it to ignore_dbs"
         return
     if not one.open:

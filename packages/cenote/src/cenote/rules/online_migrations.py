@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -17,7 +17,7 @@ from cenote.model.migrations import (
 )
 from cenote.model.records import Cluster, ClusterStatus
 from cenote.model.status_records import NodeStatus
-from cenote.rules import host_names
+from cenote.rules import host_names, sql_changes
 from cenote.rules.names import quoted
 
 MOST_IGNORED = 1000  # databases; the whole cluster is one record
@@ -129,6 +129,15 @@ def closed_databases(cluster: Cluster) -> tuple[str, ...]:
     """Return the databases that customers may not enter: those that are being migrated."""
     migration = active(cluster)
     return () if migration is None or migration.opened else migration.databases
+
+
+def are_listed(names: Collection[str], cluster: Cluster, seen: NodeStatus | None) -> bool:
+    """Return whether these databases are among those of the cluster, by its node's report.
+
+    Of very many only the first are listed.
+    """
+    there = {one.name for one in sql_changes.databases(cluster, sql_changes.of(seen))}
+    return there.issuperset(names) or len(there) >= sql_changes.MAX_LISTED
 
 
 def report(migration: OnlineMigration, seen: NodeStatus | None) -> MigrationReport:

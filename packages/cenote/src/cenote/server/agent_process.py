@@ -139,7 +139,7 @@ async def _work(installation: Installation, channel: Channel, *, first: bool) ->
                 group.create_task(observer.sampler.run(), name="sampling")
                 group.create_task(ports.run(), name="ports")
                 group.create_task(endpoint.run(), name="observer")
-                migrations = MigrationRunner(store, host_context, executor, ring.sealer)
+                migrations = MigrationRunner(store, host_context, executor, ring.sealer, agent.look_again)
                 group.create_task(migrations.run(), name="online migrations")
                 if host_context.backups is not None:
                     group.create_task(repository.run(), name="repository for backups")
