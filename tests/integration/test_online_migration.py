@@ -128,6 +128,10 @@ def test_one_that_is_given_up_leaves_neither_side_anything(site: Site, source: P
     cluster = online_cluster(site.client, "given-up", version=site.newer)
     uri = cluster["connection"]["uri"]
     migration = Migration(site.client, cluster["id"])
+    [(identifier,)] = rows(uri, "SELECT system_identifier FROM pg_control_system()")
+    # As of a subscription of the customer's own.
+    others = f"pg_99999_sync_16384_{identifier}"
+    source.run(f"SELECT pg_create_logical_replication_slot('{others}', 'pgoutput')", "bank")
     before, logged = state(source, ("nasty", "bank")), log_size(source)
     for seconds in (0.5, 2.0, None):
         migration.start(source)
@@ -154,6 +158,7 @@ def test_one_that_is_given_up_leaves_neither_side_anything(site: Site, source: P
     assert "pgbench_history" not in str(done["cenote"]["warnings"])
     assert checksums(uri_of(cluster, "bank")) == checksums(source.uri("bank"))
     assert state(source, ("nasty", "bank")) == before[:4] + state(source, ("nasty", "bank"))[4:]
+    source.run(f"SELECT pg_drop_replication_slot('{others}')")
     site.client.request("DELETE", f"/v2/databases/{cluster['id']}")
 
 

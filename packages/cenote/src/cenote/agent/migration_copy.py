@@ -36,6 +36,7 @@ from cenote.rules import migration_checks
 from cenote.rules.migration_checks import SourceDatabase, SourceTable, some
 
 _POLL_SECONDS = 1.0
+_SYNC_MARK = "sync slots "  # before a pattern of their names
 _SHOWN = 20  # warnings of one kind
 _PLAIN = ("--no-password", "--no-tablespaces", "--no-security-labels", "--no-subscriptions")
 
@@ -83,6 +84,11 @@ def identities(marks: Iterable[str], database: str) -> list[tuple[str, str, str]
         if mark.startswith(prefix)
         for schema, table, former in [json.loads(mark.removeprefix(prefix))]
     ]
+
+
+def sync_slots(marks: Iterable[str]) -> list[str]:
+    """Return patterns of the slots that the first copies of tables have made on the source."""
+    return [mark.removeprefix(_SYNC_MARK) for mark in marks if mark.startswith(_SYNC_MARK)]
 
 
 class DatabaseCopy:
@@ -177,6 +183,8 @@ class DatabaseCopy:
             await self._target.subscribe(self._name, name, self._source.conninfo(self._name))
         if strangers := await self._target.strangers(self._name, name):
             raise MigrationFailed(f"the source publishes {some(strangers)}, which did not come from it")
+        # A customer's own subscriptions of the same source have such slots, too.
+        await shared.note(_SYNC_MARK + await self._target.sync_slots(name))
         await self._target.enable(self._name, name)
         self._tell(step=Step.COPYING, tables=len(published))
         failed_before = await self._target.failures(name)

@@ -264,12 +264,13 @@ class MigrationTarget:
         [(count,)] = await self.session.rows(SUPERUSER, SQL(_FAILURES).format(Literal(name)).as_string(None))
         return int(count)
 
-    async def sync_slots(self) -> str:
-        """Return a pattern of the slots that the first copy of tables makes on the source."""
-        [(identifier,)] = await self.session.rows(
-            SUPERUSER, "SELECT system_identifier FROM pg_control_system()"
+    async def sync_slots(self, name: str) -> str:
+        """Return a pattern of the slots that a subscription's first copy of tables makes on the source."""
+        query = SQL(
+            "SELECT oid, system_identifier FROM pg_subscription, pg_control_system() WHERE subname = {}"
         )
-        return f"^pg_[0-9]+_sync_[0-9]+_{identifier}$"
+        [(oid, identifier)] = await self.session.rows(SUPERUSER, query.format(Literal(name)).as_string(None))
+        return f"^pg_{oid}_sync_[0-9]+_{identifier}$"
 
     # -- The end
 

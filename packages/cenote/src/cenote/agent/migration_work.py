@@ -19,6 +19,7 @@ from cenote.agent.migration_copy import (
     identities,
     make_folder,
     name_of,
+    sync_slots,
 )
 from cenote.agent.migration_roles import ROLE_MARK, STAND_IN_MARK, Roles
 from cenote.agent.migration_target import MigrationTarget
@@ -320,15 +321,14 @@ class MigrationWork:
         source = Source(migration.source, self._sealer.open(migration.source.sealed_password))
         if migration.method is Method.DUMP:
             return  # nothing was written there
-        sync_slots = ""
         try:
-            self._marks, sync_slots = await target.marks(), await target.sync_slots()
+            self._marks = await target.marks()
         except CenoteError:
             if not self._is_deleted():  # its server may have ended by now
                 raise
         names = {name: name_of(migration, name) for name in migration.databases}
         former = {name: identities(self._marks, name) for name in migration.databases}
-        await source.clean(names, former, sync_slots)
+        await source.clean(names, former, sync_slots(self._marks))
 
     async def _give_up(self, status: MigrationStatus, reason: str) -> None:
         """Leave the source clean, and the cluster without what was copied."""

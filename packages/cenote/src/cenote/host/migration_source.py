@@ -79,7 +79,7 @@ SELECT slot_name, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint,
     coalesce(to_jsonb(s) ->> 'wal_status' = 'lost', false)
 FROM pg_replication_slots s WHERE slot_name = ANY (%s)
 """
-_SYNC_SLOTS: LiteralString = "SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ %s"
+_SYNC_SLOTS: LiteralString = "SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ ANY (%s)"
 _OWNERS: LiteralString = """
 SELECT o.type, o.identity, r.rolname FROM (
     SELECT 'pg_class'::regclass AS class, oid, relowner AS owner FROM pg_class
@@ -258,15 +258,15 @@ class Source:
         self,
         names: Mapping[str, str],
         identities: Mapping[str, Iterable[tuple[str, str, str]]],
-        sync_slots: str = "",
+        sync_slots: Iterable[str] = (),
     ) -> None:
         """Remove what is ours from each database, by its name, and give tables their identity back.
 
         ``names`` are those of publications and slots, ``identities`` has schema, name and former identity of
-        tables.  ``sync_slots`` is a pattern of slots that the first copy of tables may have left.
+        tables.  ``sync_slots`` are patterns of the slots that the first copy of tables may have left.
         """
         async with self.connected() as connection:
-            for (slot,) in await _rows(connection, _SYNC_SLOTS, sync_slots) if sync_slots else []:
+            for (slot,) in await _rows(connection, _SYNC_SLOTS, list(sync_slots)):
                 await _drop_slot(connection, slot)
             for name in names.values():
                 await _drop_slot(connection, name)
