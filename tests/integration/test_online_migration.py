@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -209,6 +210,37 @@ def test_what_a_source_may_not_do(site: Site) -> None:
         source.run("SELECT pg_reload_conf()")
         with pytest.raises(InvalidError, match="asks this user for no password"):
             migration.start(source)
+    site.client.request("DELETE", f"/v2/databases/{cluster['id']}")
+
+
+def test_a_slot_that_vanishes_during_the_first_copy_ends_the_migration(site: Site) -> None:
+    cluster = site.made("slotless")
+    migration = Migration(site.client, cluster["id"])
+    slots = "SELECT slot_name, active_pid FROM pg_replication_slots WHERE slot_name LIKE 'online_%'"
+    ready = f"{slots} AND confirmed_flush_lsn IS NOT NULL AND active_pid IS NOT NULL"
+    with plain_postgres() as source:
+        source.run("CREATE DATABASE shop")
+        for number in range(12):
+            source.run(f"CREATE TABLE goods_{number} (id int PRIMARY KEY)", "shop")
+        before = state(source, ("shop",))
+        migration.start(source)
+        [(name, _)] = wait_until("there is a slot", 60, lambda: rows(source.uri("shop"), ready))
+        with psycopg.connect(source.uri("shop")) as writing:
+            # The copy of a table makes a slot, which waits for all who write.
+            writing.execute("SELECT txid_current()")
+            assert migration.now()["status"] == "running"
+
+            def is_dropped() -> bool:
+                with contextlib.suppress(psycopg.errors.ObjectInUse):
+                    for _, pid in rows(source.uri("shop"), slots):
+                        source.run(f"SELECT pg_terminate_backend({pid or 0})")
+                        source.run(f"SELECT pg_drop_replication_slot('{name}')")
+                return not rows(source.uri("shop"), slots)
+
+            wait_until("the slot is dropped", 60, is_dropped)
+            failed = migration.reaches("error")
+        assert failed["cenote"]["reason"] == f"the slot {name} of the source is gone"
+        assert state(source, ("shop",)) == before
     site.client.request("DELETE", f"/v2/databases/{cluster['id']}")
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -36,6 +38,7 @@ from cenote.rules import migration_checks
 from cenote.rules.migration_checks import SourceDatabase, SourceTable, some
 
 _POLL_SECONDS = 1.0
+_SLOT_SECONDS = 5.0  # between looks at a slot during the first copy
 _SYNC_MARK = "sync slots "  # before a pattern of their names
 _SHOWN = 20  # warnings of one kind
 _PLAIN = ("--no-password", "--no-tablespaces", "--no-security-labels", "--no-subscriptions")
@@ -171,7 +174,10 @@ class DatabaseCopy:
         await self._pipe((*self._dumping(), "--section=data", "--no-blobs"))
 
     async def _follow(self, found: SourceDatabase) -> None:
-        """Have the server copy the rows of tables and apply the changes; return when all rows are there."""
+        """Have the server copy the rows of tables and apply the changes; return when all rows are there.
+
+        LostSlot once the slot is gone: the server tries to connect to it forever, and counts no error.
+        """
         shared, name = self._shared, self._shared.name(self._name)
         full = shared.migration.full_identity
         published = migration_checks.published(found, full_identity=full)
@@ -188,7 +194,11 @@ class DatabaseCopy:
         await self._target.enable(self._name, name)
         self._tell(step=Step.COPYING, tables=len(published))
         failed_before = await self._target.failures(name)
+        looked_at = -math.inf
         while True:
+            if time.monotonic() - looked_at > _SLOT_SECONDS:
+                await self._source.check_slot(name)
+                looked_at = time.monotonic()
             every, ready = await self._target.copied(self._name, name)
             self._tell(tables=every, copied=ready, copied_bytes=await self._target.size(self._name))
             if ready == every:

@@ -293,6 +293,11 @@ class Source:
                 raise LostSlot(f"the source has removed WAL that the slot {name} needs")
         return {name: SlotPosition(written, confirmed) for name, written, confirmed, _ in rows}
 
+    async def check_slot(self, name: str) -> None:
+        """Raise LostSlot for a slot that is gone, or lost."""
+        if name not in await self.lags([name]):
+            raise LostSlot(f"the slot {name} of the source is gone")
+
     async def position(self) -> str:
         """Return where the WAL of the source ends."""
         async with self.connected() as connection:
