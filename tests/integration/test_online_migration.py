@@ -213,6 +213,35 @@ def test_what_a_source_may_not_do(site: Site) -> None:
     site.client.request("DELETE", f"/v2/databases/{cluster['id']}")
 
 
+def test_what_a_source_says_is_limited(site: Site) -> None:
+    """One that is made to fill the memory of whoever asks it, and the record of its migration."""
+    cluster = site.made("flooded")
+    migration = Migration(site.client, cluster["id"])
+    with plain_postgres(allow_system_table_mods="on") as source:
+        source.run("CREATE DATABASE evil")
+        source.run(
+            "INSERT INTO pg_extension SELECT 1000000 + n, 'x' || lpad(n::text, 62, '0'), 10, 2200, false, '1'"
+            " FROM generate_series(1, 500000) n",
+            "evil",
+        )
+        with pytest.raises(InvalidError, match="more than 32 MiB where names are asked for"):
+            migration.start(source)
+        source.run("DELETE FROM pg_extension WHERE oid > 1000000", "evil")
+
+        [(definition,)] = rows(source.uri(), "SELECT pg_get_viewdef('pg_roles'::regclass)")
+        source.run(
+            "CREATE FUNCTION public.boom() RETURNS bool LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION '%', repeat('x', 5000000); END $$"
+        )
+        flooding = definition.replace("pg_authid.rolsuper", "public.boom() AS rolsuper")
+        assert flooding != definition
+        source.run(f"CREATE OR REPLACE VIEW pg_catalog.pg_roles AS {flooding}")
+        with pytest.raises(InvalidError, match=r"the source refuses: x{500}…") as refused:
+            migration.start(source)
+        assert len(str(refused.value)) < 1000
+    site.client.request("DELETE", f"/v2/databases/{cluster['id']}")
+
+
 def test_a_slot_that_vanishes_during_the_first_copy_ends_the_migration(site: Site) -> None:
     cluster = site.made("slotless")
     migration = Migration(site.client, cluster["id"])

@@ -332,7 +332,25 @@ def test_databases_are_listed_once_a_report_or_the_record_has_them() -> None:
     assert online_migrations.are_listed(["shop", "other"], recorded, status)
 
 
+def test_what_a_source_has_too_much_of_is_named_in_a_message_of_limited_length() -> None:
+    """It decides on the names, and how many there are."""
+    long = SourceDatabase("x" * 1_000_000, tables=(TABLE,))
+    assert len(judged(replace_databases(long)).problems[0]) < 300
+    tables = tuple(SourceTable("s" * 1000, f"{number}" * 1000, readable=False) for number in range(1000))
+    assert len("".join(judged(replace_databases(SourceDatabase("shop", tables=tables))).problems)) < 2000
+    many = [SourceDatabase(f"shop{number}", open=False) for number in range(200)]
+    problems = judged(replace_databases(*many)).problems
+    assert (len(problems), problems[-1]) == (51, "and 153 more")  # 200, and the three of its slots
+    too_many = judged(replace_databases(*many, DATABASE)).problems
+    assert too_many[0].startswith("it has 201 databases, and 200 can be migrated at a time")
+    assert len(judged(ignored=[f"no{number}" for number in range(1000)]).warnings) == 1
+
+
 @pytest.mark.parametrize("name", ["pg_shop", "cenote", "none", "x" * 64])
 def test_a_database_that_the_api_would_not_list_is_not_migrated(name: str) -> None:
-    [problem] = judged(with_database(name=name)).problems
+    [problem] = judged(replace_databases(SourceDatabase(name))).problems
     assert "is not possible here: add it to ignore_dbs" in problem
+
+
+def replace_databases(*databases: SourceDatabase) -> SourceServer:
+    return SourceServer(**fields_of(SOURCE) | {"databases": databases})

@@ -9,7 +9,8 @@ from cenote.conf.hba import SUPERUSER
 from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.errors import CenoteError, Misconfigured, Unavailable
 from cenote.host import control_file, extensions
-from cenote.host.migration_source import Source, SourceProblem
+from cenote.host.migration_source import Source
+from cenote.host.source_answers import SourceProblem
 from cenote.model.records import Cluster, Node
 from cenote.rules import migration_checks
 from cenote.rules.migration_checks import SourceServer, TargetServer

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -23,7 +24,9 @@ from cenote.errors import CenoteError
 from cenote.host import files, migration_programs
 from cenote.host.executor import Executor
 from cenote.host.migration_programs import ProgramFailed
-from cenote.host.migration_source import Source, SourceProblem
+from cenote.host.migration_source import Source
+from cenote.host.source_answers import STRANGE_ANSWER, SourceProblem, in_short
+from cenote.host.source_relay import DEFINITIONS_BYTES, Allowance
 from cenote.importing import archive_list, phases, role_plan, selection
 from cenote.importing import source as importing
 from cenote.importing.archive_list import Entry
@@ -36,6 +39,8 @@ from cenote.model.migrations import DatabaseProgress, Method, OnlineMigration, S
 from cenote.model.records import ADMIN_USER
 from cenote.rules import migration_checks
 from cenote.rules.migration_checks import SourceDatabase, SourceTable, some
+
+log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
 _SLOT_SECONDS = 5.0  # between looks at a slot during the first copy
@@ -305,9 +310,9 @@ class DatabaseCopy:
     async def _dump(self) -> _Dump:
         """Dump the definitions, and choose what the cluster can have."""
         file = self._shared.folder / "schema.dump"
-        await self._run((*self._dumping(), "--schema-only", f"--file={file}"), of_source=True)
+        await self._dump_definitions(file)
         entries = await self._entries(file)
-        seen = await asyncio.to_thread(_seen, self._source.conninfo(self._name))
+        seen = await self._seen()
         there = await self._target.seen(self._name)
         # Roles that were made on the way are still those of the source.
         roles = there.roles - _made(await self._target.marks())
@@ -317,6 +322,16 @@ class DatabaseCopy:
         # In the order of the dump, and with comments, which the choice keeps apart.
         kept = tuple(one for one in entries if one.dump_id in wanted)
         return _Dump(file, seen, plan, chosen, kept)
+
+    async def _dump_definitions(self, file: Path) -> None:
+        async with self._source.relayed(Allowance(DEFINITIONS_BYTES)) as relay:
+            variables = self._source.environment(self._name, relay)
+            argv = (*self._dumping(), "--schema-only", f"--file={file}")
+            await self._started(argv, variables)
+
+    async def _seen(self) -> Seen:
+        async with self._source.relayed() as relay:
+            return await asyncio.to_thread(_seen, self._source.conninfo(self._name, relay))
 
     async def _entries(self, file: Path) -> list[Entry]:
         listed, _ = await self._run((*self._program("pg_restore"), "--list", "--verbose", str(file)))
@@ -372,6 +387,9 @@ class DatabaseCopy:
             variables = self._source.environment(self._name)
         if to_target:
             variables = self._target.environment(self._name)
+        return await self._started(argv, variables)
+
+    async def _started(self, argv: tuple[str, ...], variables: dict[str, str]) -> tuple[str, str]:
         shared = self._shared
         return await migration_programs.run(argv, shared.folder, shared.executor.account, variables)
 
@@ -396,7 +414,10 @@ def _seen(conninfo: str) -> Seen:
         with closing(importing.connect(conninfo)) as connection:
             return importing.look(connection)
     except psycopg.Error as error:
-        raise SourceProblem(f"the source cannot be read: {' '.join(str(error).split())}") from None
+        raise SourceProblem(f"the source cannot be read: {in_short(str(error))}") from None
+    except (ValueError, TypeError, LookupError, AssertionError) as error:
+        log.warning("a source answers with what PostgreSQL does not", exc_info=error)
+        raise SourceProblem(STRANGE_ANSWER) from None
 
 
 def _made(marks: Iterable[str]) -> set[str]:

@@ -27,7 +27,8 @@ from cenote.engine.plan.context import NodeContext
 from cenote.errors import CenoteError, Misconfigured, Unavailable
 from cenote.host.executor import Executor
 from cenote.host.migration_programs import ProgramFailed
-from cenote.host.migration_source import LostSlot, Source, SourceProblem
+from cenote.host.migration_source import LostSlot, Source
+from cenote.host.source_answers import SourceProblem, in_short
 from cenote.model.changes import Remove
 from cenote.model.migrations import (
     DatabaseProgress,
@@ -39,7 +40,7 @@ from cenote.model.migrations import (
 )
 from cenote.model.parts import PartName
 from cenote.rules import in_force, online_migrations
-from cenote.rules.migration_lag import LagClock
+from cenote.rules.migration_checks import some
 from cenote.security.sealing import Sealer
 from cenote.store.host_store import HostStore
 
@@ -49,6 +50,8 @@ _POLL_SECONDS = 1.0
 _TELL_SECONDS = 5.0  # between reports that only have other numbers
 _RETRY_SECONDS, _RETRY_MOST = 1.0, 15.0
 _CLEANING = 60.0  # the same when a migration is given up
+_MOST_WARNINGS, _MOST_CHARACTERS = 50, 1000
+_MORE_WARNINGS = "There are more warnings; Cenote's log has them."
 _CLOSED = frozenset({PartName.SERVER})
 _AGAIN = (CenoteError, psycopg.Error, OSError)
 
@@ -349,7 +352,7 @@ class MigrationWork:
         if not self._is_deleted():
             await self._until_done(self._forget)
         if left:
-            names = ", ".join(name_of(self._migration, one) for one in self._migration.databases)
+            names = some([name_of(self._migration, one) for one in self._migration.databases])
             self._warn(
                 f"The source could not be cleaned: {left}. Drop the replication slots and publications"
                 f" {names} there, or it keeps WAL until its disk is full."
@@ -427,6 +430,11 @@ class MigrationWork:
         self._report = replace(self._report, databases=tuple(others.values()))
 
     def _warn(self, words: str) -> None:
+        """Add a warning to the report, which is one record, however many there are."""
+        words = in_short(words, _MOST_CHARACTERS)
+        if len(self._report.warnings) >= _MOST_WARNINGS:
+            log.warning("cluster %s: online migration: %s", self._context.in_words, words)
+            words = _MORE_WARNINGS
         if words not in self._report.warnings:
             self._report = replace(self._report, warnings=(*self._report.warnings, words))
 

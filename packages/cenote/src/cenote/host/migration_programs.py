@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import selectors
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from cenote.host.processes import Account
 from cenote.model import environment
 
 _MOST = 2_000  # characters of what a program has said
+_MIB = 1024 * 1024
+_MOST_OUTPUT, _MOST_ERRORS, _CHUNK = 128 * _MIB, 64 * 1024, 64 * 1024  # bytes
 _Process = subprocess.Popen[bytes]
 
 
@@ -77,22 +80,49 @@ def _started(
 async def _ended(*processes: _Process) -> list[tuple[str, str]]:
     """Wait for the end of programs; ProgramFailed names the first that has failed."""
     loop = asyncio.get_running_loop()
-    waiting = [loop.run_in_executor(None, process.communicate) for process in processes]
+    waiting = [loop.run_in_executor(None, _said, process) for process in processes]
     try:
         said = await asyncio.shield(asyncio.gather(*waiting))
     except asyncio.CancelledError:
         for process in processes:
             _end(process)
         raise
-    found = [
-        ((output or b"").decode(errors="replace"), errors.decode(errors="replace")) for output, errors in said
-    ]
+    found = [(output.decode(errors="replace"), errors.decode(errors="replace")) for output, errors in said]
     # The second of two fails, too, once the first one has.
     for process, (_, errors) in zip(processes, found, strict=True):
         if process.returncode != 0 and not _is_consequence(processes, process):
-            name = Path(os.fsdecode(_name(process))).name
-            raise ProgramFailed(f"{name}: {_last(errors)}")
+            raise ProgramFailed(f"{_name(process)}: {_last(errors)}")
+    for process, (output, _) in zip(processes, found, strict=True):
+        if len(output) > _MOST_OUTPUT:
+            raise ProgramFailed(f"{_name(process)} lists more than {_MOST_OUTPUT // _MIB} MiB of definitions")
     return found
+
+
+def _said(process: _Process) -> tuple[bytes, bytes]:
+    """Return the beginning of what a program prints, and the end of its errors, once it has ended.
+
+    A source decides how much both are: pg_dump passes on whatever is said to it.
+    """
+    printed, errors = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                selector.register(stream, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select():
+                data = os.read(key.fd, _CHUNK)
+                if not data:
+                    selector.unregister(key.fileobj)
+                elif key.fileobj is process.stderr:
+                    errors += data
+                    del errors[:-_MOST_ERRORS]
+                elif len(printed) <= _MOST_OUTPUT:
+                    printed += data
+    process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+    return bytes(printed), bytes(errors)
 
 
 def _is_consequence(processes: Sequence[_Process], process: _Process) -> bool:
@@ -102,7 +132,7 @@ def _is_consequence(processes: Sequence[_Process], process: _Process) -> bool:
 
 def _name(process: _Process) -> str:
     argv = process.args
-    return str(argv[0]) if isinstance(argv, list | tuple) else str(argv)
+    return Path(str(argv[0]) if isinstance(argv, list | tuple) else str(argv)).name
 
 
 def _last(errors: str) -> str:

@@ -8,19 +8,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from cenote.conf.conninfo import NO_PASSFILE
 from cenote.errors import CenoteError
+from cenote.host.source_answers import (
+    Connection,
+    SourceProblem,
+    in_words,
+    read_number,
+    read_row,
+    read_rows,
+)
+from cenote.host.source_relay import ANSWER_BYTES, LOOPBACK, Allowance, SourceRelay
 from cenote.model.migrations import MigrationSource
 from cenote.model.record import Secret
 from cenote.rules.migration_checks import SourceDatabase, SourceServer, SourceTable
 from cenote.rules.migration_lag import SlotPosition
 
 CONNECT_SECONDS = 8
+_MOST_LOOKED_AT = 1000  # databases, each of which takes a connection
 _SERVER: LiteralString = """
 SELECT current_setting('server_version_num')::int, current_user, r.rolsuper,
     r.rolsuper OR r.rolreplication OR EXISTS (
@@ -53,6 +63,10 @@ WHERE c.relkind IN ('r', 'f') AND c.relpersistence <> 't'
         WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1, 2
 """
+_SlotRow = tuple[str, int | None, int | None, bool]
+_ServerRow = tuple[int, str, bool, bool, str, int, int, bool, int, bool]
+_DatabaseRow = tuple[str, bool, str, str, int, bool]
+_TableRow = tuple[str, str, str, int, bool, bool, bool, bool, bool, str]
 _EXTENSIONS: LiteralString = "SELECT extname FROM pg_extension"
 _LARGE_OBJECTS: LiteralString = "SELECT count(*) FROM pg_largeobject_metadata"
 _SYSTEM: LiteralString = "SELECT system_identifier FROM pg_control_system()"
@@ -108,25 +122,19 @@ _VERIFIERS: LiteralString = (
 )
 
 
-class SourceProblem(CenoteError):
-    """The source does not answer, or refuses what it was asked."""
-
-
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
-
-
 class Source:
     """A source with its password."""
 
     def __init__(self, source: MigrationSource, password: Secret) -> None:
         self._source, self._password = source, password
 
-    def conninfo(self, database: str) -> str:
-        """Return how the server of the cluster connects to a database, with the password."""
+    def conninfo(self, database: str, relay: SourceRelay | None = None) -> str:
+        """Return how to connect to a database, with the password: through a relay, or as the server does."""
         source = self._source
         return psycopg.conninfo.make_conninfo(
             host=source.host,
-            port=source.port,
+            hostaddr=None if relay is None else LOOPBACK,
+            port=source.port if relay is None else relay.port,
             user=source.username,
             password=self._password.reveal(),
             passfile=NO_PASSFILE,
@@ -136,12 +144,14 @@ class Source:
             connect_timeout=CONNECT_SECONDS,
         )
 
-    def environment(self, database: str) -> dict[str, str]:
+    def environment(self, database: str, relay: SourceRelay | None = None) -> dict[str, str]:
         """Return the variables by which pg_dump connects; no argument has a password."""
         source = self._source
+        where = {"PGHOST": source.host, "PGPORT": str(source.port)}
+        if relay is not None:
+            where |= {"PGHOSTADDR": LOOPBACK, "PGPORT": str(relay.port)}
         return {
-            "PGHOST": source.host,
-            "PGPORT": str(source.port),
+            **where,
             "PGUSER": source.username,
             "PGPASSWORD": self._password.reveal(),
             "PGPASSFILE": NO_PASSFILE,
@@ -153,14 +163,33 @@ class Source:
         }
 
     @contextlib.asynccontextmanager
-    async def connected(self, database: str = "") -> AsyncIterator[Connection]:
+    async def relayed(self, allowance: Allowance | None = None) -> AsyncIterator[SourceRelay]:
+        """Have a relay to the source; SourceProblem for what ends a connection through it."""
+        source = self._source
+        relay = SourceRelay(source.host, source.port, allowance or Allowance(ANSWER_BYTES), CONNECT_SECONDS)
+        async with relay.serving():
+            try:
+                yield relay
+            except (CenoteError, psycopg.Error, OSError):
+                if relay.problem:
+                    raise SourceProblem(relay.problem) from None
+                raise
+
+    @contextlib.asynccontextmanager
+    async def connected(
+        self, database: str = "", allowance: Allowance | None = None
+    ) -> AsyncIterator[Connection]:
         """Connect to a database, by default the named one; SourceProblem for whatever fails there."""
         try:
-            async with await psycopg.AsyncConnection.connect(
-                self.conninfo(database or self._source.dbname),
-                autocommit=True,
-                application_name="cenote migration",
-            ) as connection:
+            async with (
+                self.relayed(allowance) as relay,
+                await psycopg.AsyncConnection.connect(
+                    self.conninfo(database or self._source.dbname, relay),
+                    autocommit=True,
+                    application_name="cenote migration",
+                    client_encoding="UTF8",
+                ) as connection,
+            ):
                 # As for dblink: what a server gives to whoever reaches it from this host is not a customer's.
                 if not connection.pgconn.used_password:
                     raise SourceProblem(
@@ -171,22 +200,26 @@ class Source:
                 await connection.execute("SET statement_timeout = 0")
                 yield connection
         except psycopg.Error as error:
-            raise SourceProblem(_in_words(error, tls=self._source.tls)) from None
+            raise SourceProblem(in_words(error, tls=self._source.tls)) from None
         except OSError as error:
             raise SourceProblem(f"the source cannot be reached: {error.strerror or error}") from None
-        except UnicodeError:  # of a name in a record, or of an answer
-            raise SourceProblem("the source's host name or its answer is not valid text") from None
 
     async def look(self, *, only: Iterable[str] | None = None) -> SourceServer:
         """Return what the source has; of all its databases, or these."""
-        async with self.connected() as connection:
-            [row] = await _rows(connection, _SERVER)
+        allowance = Allowance(ANSWER_BYTES)
+        async with self.connected(allowance=allowance) as connection:
+            row = await read_row(connection, _SERVER, _ServerRow)
             version, user, _, can_replicate, level, slots, senders, in_recovery, pid, is_rds = row
-            identifier = await _asked(connection, _SYSTEM)
-            databases = await _rows(connection, _DATABASES)
+            identifier = await read_number(connection, _SYSTEM)
+            databases = await read_rows(connection, _DATABASES, row=_DatabaseRow)
             pooler = connection.info.backend_pid != pid
         chosen = None if only is None else set(only)
-        found = [await self._database(*one) for one in databases if chosen is None or one[0] in chosen]
+        wanted = [one for one in databases if chosen is None or one[0] in chosen]
+        if len(wanted) > _MOST_LOOKED_AT:
+            raise SourceProblem(
+                f"the source has {len(wanted)} databases, and {_MOST_LOOKED_AT} can be looked at"
+            )
+        found = [await self._database(allowance, *one) for one in wanted]
         return SourceServer(
             version=version,
             user=user,
@@ -197,19 +230,26 @@ class Source:
             in_recovery=in_recovery,
             pooler=pooler,
             is_rds=is_rds,
-            system_identifier=None if identifier is None else int(identifier),
+            system_identifier=identifier,
             databases=tuple(found),
         )
 
     async def _database(
-        self, name: str, is_open: bool, encoding: str, collation: str, size: int, can_create: bool
+        self,
+        allowance: Allowance,
+        name: str,
+        is_open: bool,
+        encoding: str,
+        collation: str,
+        size: int,
+        can_create: bool,
     ) -> SourceDatabase:
         if not is_open:
             return SourceDatabase(name, open=False)
-        async with self.connected(name) as connection:
-            tables = await _rows(connection, _TABLES)
-            extensions = await _rows(connection, _EXTENSIONS)
-            [(large,)] = await _rows(connection, _LARGE_OBJECTS)
+        async with self.connected(name, allowance) as connection:
+            tables = await read_rows(connection, _TABLES, row=_TableRow)
+            extensions = await read_rows(connection, _EXTENSIONS, row=tuple[str])
+            (large,) = await read_row(connection, _LARGE_OBJECTS, tuple[int])
         return SourceDatabase(
             name=name,
             encoding=encoding,
@@ -249,9 +289,9 @@ class Source:
         async with self.connected(database) as connection:
             for one in full:
                 await connection.execute(_identity("FULL", one.schema, one.name))
-            if not await _rows(connection, _FIND_PUBLICATION, name):
+            if not await read_rows(connection, _FIND_PUBLICATION, name):
                 await connection.execute(_publication(name, listed))
-            if not await _rows(connection, _SLOT, [name]):
+            if not await read_rows(connection, _SLOT, [name]):
                 await connection.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [name])
 
     async def clean(
@@ -266,19 +306,19 @@ class Source:
         tables.  ``sync_slots`` are patterns of the slots that the first copy of tables may have left.
         """
         async with self.connected() as connection:
-            for (slot,) in await _rows(connection, _SYNC_SLOTS, list(sync_slots)):
+            for (slot,) in await read_rows(connection, _SYNC_SLOTS, list(sync_slots), row=tuple[str]):
                 await _drop_slot(connection, slot)
             for name in names.values():
                 await _drop_slot(connection, name)
-            there = {row[0] for row in await _rows(connection, _DATABASES)}
+            there = {row[0] for row in await read_rows(connection, _DATABASES, row=_DatabaseRow)}
         for database, name in names.items():
             if database not in there:
                 continue
             async with self.connected(database) as connection:
-                if await _rows(connection, _FIND_PUBLICATION, name):
+                if await read_rows(connection, _FIND_PUBLICATION, name):
                     await connection.execute(SQL("DROP PUBLICATION {}").format(Identifier(name)))
                 for schema, table, former in identities.get(database, ()):
-                    if await _rows(connection, _FIND_TABLE, schema, table):
+                    if await read_rows(connection, _FIND_TABLE, schema, table):
                         kind: LiteralString = "NOTHING" if former == "n" else "DEFAULT"
                         await connection.execute(_identity(kind, schema, table))
 
@@ -287,7 +327,7 @@ class Source:
     async def positions(self, names: Iterable[str]) -> dict[str, SlotPosition]:
         """Return how much of the WAL each slot has passed on; LostSlot for one that is lost."""
         async with self.connected() as connection:
-            rows = await _rows(connection, _SLOT, list(names))
+            rows = await read_rows(connection, _SLOT, list(names), row=_SlotRow)
         for name, _, _, is_lost in rows:
             if is_lost:
                 raise LostSlot(f"the source has removed WAL that the slot {name} needs")
@@ -301,17 +341,18 @@ class Source:
     async def position(self) -> str:
         """Return where the WAL of the source ends."""
         async with self.connected() as connection:
-            [(position,)] = await _rows(connection, "SELECT pg_current_wal_lsn()::text")
+            (position,) = await read_row(connection, "SELECT pg_current_wal_lsn()::text", tuple[str])
         return str(position)
 
     async def confirmed(self, name: str, position: str) -> bool:
         """Return whether all up to a position was received by way of a slot."""
         async with self.connected() as connection:
-            rows = await _rows(
+            rows = await read_rows(
                 connection,
                 "SELECT confirmed_flush_lsn >= %s::pg_lsn FROM pg_replication_slots WHERE slot_name = %s",
                 position,
                 name,
+                row=tuple[bool | None],
             )
         if not rows:
             raise LostSlot(f"the slot {name} of the source is gone")
@@ -321,41 +362,47 @@ class Source:
         """Return schema, name, last value and whether that was given out, of each sequence."""
         async with self.connected(database) as connection:
             found = []
-            for schema, name in await _rows(connection, _SEQUENCES):
+            for schema, name in await read_rows(connection, _SEQUENCES, row=tuple[str, str]):
                 query = SQL("SELECT last_value, is_called FROM {}").format(Identifier(schema, name))
-                cursor = await connection.execute(query)
-                row = await cursor.fetchone()
-                assert row is not None
-                found.append((schema, name, int(row[0]), bool(row[1])))
+                value, called = await read_row(connection, query, tuple[int, bool])
+                found.append((schema, name, value, called))
             return found
 
     async def materialized(self, database: str) -> set[tuple[str, str]]:
         """Return schema and name of the materialized views that have their rows."""
         async with self.connected(database) as connection:
-            return {(row[0], row[1]) for row in await _rows(connection, _MATERIALIZED)}
+            return {
+                (row[0], row[1]) for row in await read_rows(connection, _MATERIALIZED, row=tuple[str, str])
+            }
 
     async def keys(self, database: str) -> set[tuple[int, int]]:
         """Return class and OID of what the changes of rows are told apart by, as a dump names them."""
         async with self.connected(database) as connection:
-            return {(int(row[0]), int(row[1])) for row in await _rows(connection, _KEYS)}
+            return {
+                (int(row[0]), int(row[1])) for row in await read_rows(connection, _KEYS, row=tuple[int, int])
+            }
 
     async def index_names(self, database: str) -> dict[tuple[int, int], tuple[str, str]]:
         """Return schema and name of each index, by the class and OID of what makes it in a dump."""
         async with self.connected(database) as connection:
             return {
-                (int(row[0]), int(row[1])): (row[2], row[3]) for row in await _rows(connection, _INDEX_NAMES)
+                (int(row[0]), int(row[1])): (row[2], row[3])
+                for row in await read_rows(connection, _INDEX_NAMES, row=tuple[int, int, str, str])
             }
 
     async def owners(self, database: str) -> dict[tuple[str, str], str]:
         """Return the owner of each object, by its type and identity."""
         async with self.connected(database) as connection:
-            return {(row[0], row[1]): row[2] for row in await _rows(connection, OWNERS)}
+            return {
+                (row[0], row[1]): row[2]
+                for row in await read_rows(connection, OWNERS, row=tuple[str, str, str])
+            }
 
     async def verifiers(self) -> dict[str, str]:
         """Return the passwords of roles as they are stored; none where the user may not read them."""
         async with self.connected() as connection:
             try:
-                return dict(await _rows(connection, _VERIFIERS))
+                return dict(await read_rows(connection, _VERIFIERS, row=tuple[str, str]))
             except psycopg.errors.InsufficientPrivilege:
                 return {}
 
@@ -368,24 +415,14 @@ _FIND_TABLE: LiteralString = "SELECT FROM pg_tables WHERE schemaname = %s AND ta
 _FIND_PUBLICATION: LiteralString = "SELECT FROM pg_publication WHERE pubname = %s"
 
 
-async def _rows(connection: Connection, query: LiteralString, *values: Any) -> list[tuple[Any, ...]]:
-    cursor = await connection.execute(query, values or None)
-    return await cursor.fetchall()
-
-
-async def _asked(connection: Connection, query: LiteralString) -> Any:
-    try:
-        rows = await _rows(connection, query)
-    except psycopg.errors.InsufficientPrivilege:
-        return None
-    return rows[0][0] if rows else None
-
-
 async def _drop_slot(connection: Connection, name: str) -> None:
     """Drop a slot; a sender that uses it is ended first."""
     for _ in range(20):
-        rows = await _rows(
-            connection, "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", name
+        rows = await read_rows(
+            connection,
+            "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s",
+            name,
+            row=tuple[int | None],
         )
         if not rows:
             return
@@ -407,11 +444,3 @@ def _publication(name: str, tables: Iterable[SourceTable]) -> Composed:
 
 def _identity(kind: LiteralString, schema: str, table: str) -> Composed:
     return SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(Identifier(schema, table), SQL(kind))
-
-
-def _in_words(error: psycopg.Error, *, tls: bool) -> str:
-    said = error.diag.message_primary or " ".join(str(error).split())
-    if tls and "does not support SSL" in said:
-        said += ": disable_ssl connects without encryption"
-    kind = "the source cannot be reached" if error.diag.sqlstate is None else "the source refuses"
-    return f"{kind}: {said}"

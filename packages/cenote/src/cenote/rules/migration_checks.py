@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cenote.model.migrations import Method
@@ -11,7 +11,10 @@ from cenote.rules import names
 _SUPERUSER = "postgres"  # also its database, which each server has for itself
 _TEMPLATES = ("template0", "template1")  # what is in one would be in each new database
 OLDEST = 12  # major version of a source
+MOST_DATABASES = 200  # of a migration; each takes a slot on the source, and is in the cluster's record
 _SHOWN = 5  # names in a message
+_MOST_REMARKS = 50  # problems, or warnings, of a source
+_MOST_NAME = 130  # characters of a schema and a table, of 63 bytes each
 _MIB = 1024 * 1024
 # Databases of hosted services, which stand for the provider.
 _PROVIDERS = frozenset(
@@ -151,7 +154,12 @@ def judge(
             " for each database: stop writing to the source first."
         )
     names_ = tuple(one.name for one in chosen)
-    return Verdict(tuple(problems), tuple(warnings), method, names_)
+    return Verdict(_limited(problems), _limited(warnings), method, names_)
+
+
+def _limited(remarks: Sequence[str]) -> tuple[str, ...]:
+    more = len(remarks) - _MOST_REMARKS
+    return (*remarks[:_MOST_REMARKS], *([f"and {more} more"] if more > 0 else []))
 
 
 def _no_replication(source: SourceServer, chosen: Collection[SourceDatabase]) -> Iterator[str]:
@@ -213,6 +221,12 @@ def _of_room(source: SourceServer, target: TargetServer, count: int) -> Iterator
 def _of_databases(chosen: Collection[SourceDatabase], target: TargetServer) -> Iterator[str]:
     if not chosen:
         yield "it has no database to migrate"
+    if len(chosen) > MOST_DATABASES:
+        yield (
+            f"it has {len(chosen)} databases, and {MOST_DATABASES} can be migrated at a time: add others to"
+            " ignore_dbs"
+        )
+        return
     for one in chosen:
         yield from _of_database(one, target)
     total = sum(one.bytes for one in chosen)
@@ -245,9 +259,8 @@ def _of_database(one: SourceDatabase, target: TargetServer) -> Iterator[str]:
 
 def _of_choice(source: SourceServer, ignored: Collection[str]) -> Iterator[str]:
     there = {one.name for one in source.databases}
-    for name in ignored:
-        if name not in there:
-            yield f"The source has no database {names.quoted(name)}, which ignore_dbs names."
+    if missing := [names.quoted(name) for name in ignored if name not in there]:
+        yield f"The source has no database {some(missing)}, which ignore_dbs names."
 
 
 def _remarks(chosen: Collection[SourceDatabase], target: TargetServer) -> Iterator[str]:
@@ -282,5 +295,8 @@ def some(found: Collection[str]) -> str:
     """Return the first few names, and how many there are more."""
     listed = list(found)
     more = len(listed) - _SHOWN
-    shown = ", ".join(name if name.isprintable() else names.quoted(name) for name in listed[:_SHOWN])
+    shown = ", ".join(
+        name if name.isprintable() and len(name) <= _MOST_NAME else names.quoted(name)
+        for name in listed[:_SHOWN]
+    )
     return shown + (f" and {more} more" if more > 0 else "")
