@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -16,8 +17,9 @@ from cenote.errors import Misconfigured, NotFound
 from cenote.model.backups import BackupReport
 from cenote.model.event_records import Note
 from cenote.model.fleet_records import Host
+from cenote.model.migrations import MigrationReport
 from cenote.model.records import Cluster
-from cenote.model.status_records import NodeStatus
+from cenote.model.status_records import NodeStatus, RehearsalReport
 from cenote.model.topology import node_key
 from cenote.store import EtcdClient, HostStore, PrivateEtcd, Store, etcd_messages
 from cenote.store.encoding import FORMAT, NewerFormat, encode
@@ -106,6 +108,34 @@ def test_a_report_is_written_when_it_has_changed_and_once_by_each_run() -> None:
                     10,
                     lambda: (found := store.status(cluster.id, "node-1")) and found.run == host.run,
                 )
+
+    with_etcd(scenario)
+
+
+@pytest.mark.parametrize("what", ["backups", "a migration", "a rehearsal", "an event"])
+def test_what_is_told_beside_a_pass_takes_back_nothing_of_its_report(what: str) -> None:
+    """They come from other tasks, while the report of a pass is on its way."""
+
+    async def scenario(etcd: PrivateEtcd) -> None:
+        async with opened_store(etcd) as store, agent(etcd) as host:
+            cluster = await added(store, host)
+            beside: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+                "backups": lambda: host.backed_up(cluster.id, "node-1", BackupReport(unarchived="no space")),
+                "a migration": lambda: host.migrated(cluster.id, "node-1", MigrationReport(id=uuid4())),
+                "a rehearsal": lambda: host.rehearsed(cluster.id, "node-1", RehearsalReport(version="16")),
+                "an event": lambda: host.remember(cluster.id, "node-1", Note(what="an event")),
+            }
+            await host.report(cluster.id, "node-1", NodeStatus(reached=1, at=NOW))
+            last = NodeStatus(reached=2, at=NOW, removed=True)
+            reporting = asyncio.create_task(host.report(cluster.id, "node-1", last))
+            await asyncio.sleep(0)  # it is on its way, and not written yet
+            await beside[what]()
+            await reporting
+            found = host.status(cluster.id, "node-1")
+            assert found is not None
+            assert (found.reached, found.removed) == (2, True)
+            told = (found.backups, found.migration, found.rehearsal, found.notes)
+            assert any(told)
 
     with_etcd(scenario)
 

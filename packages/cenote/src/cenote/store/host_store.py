@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from urllib.parse import unquote
 from uuid import UUID, uuid4
@@ -187,11 +187,19 @@ class HostStore(Reader):
 
     async def report(self, cluster_id: UUID, node_name: str, status: NodeStatus) -> None:
         """Write the report on a node, unless only ``at`` differs or the cluster is forgotten."""
-        await self._write_report((cluster_id, node_name), msgspec.structs.replace(status, run=self.run))
+        said = msgspec.structs.replace(status, run=self.run)
+        await self._write_report((cluster_id, node_name), lambda: said)
 
-    async def _write_report(self, node: tuple[UUID, str], status: NodeStatus) -> None:
+    async def _write_report(self, node: tuple[UUID, str], make: Callable[[], NodeStatus | None]) -> None:
+        """Write the report that ``make`` returns, which is called when no other one is on its way.
+
+        So what rests on the last report is not written over one that came meanwhile.
+        """
         cluster_id, node_name = node
         async with self._locks.setdefault(node, asyncio.Lock()):
+            status = make()
+            if status is None:
+                return
             status = msgspec.structs.replace(
                 status, notes=self._noted.get(node, ()), backups=self._backed_up.get(node)
             )
@@ -223,15 +231,17 @@ class HostStore(Reader):
     async def remember(self, cluster_id: UUID, node_name: str, note: Note) -> None:
         """Add a note to the report on a node: the change becomes an event."""
         at = datetime.now(UTC)
-        known = self.status(cluster_id, node_name) or NodeStatus(reached=0, at=at)
-        for earlier in known.notes:
+        earlier_notes = () if (known := self.status(cluster_id, node_name)) is None else known.notes
+        for earlier in earlier_notes:
             self._keys.event_ids.saw(earlier.id)
         reported = ReportedNote(id=self._keys.event_ids.new(at), at=at.replace(microsecond=0), note=note)
         node = cluster_id, node_name
         self._noted[node] = (*self._noted.get(node, ()), reported)[-MOST_NOTES:]
         # A report that a former agent wrote stays its own: it is not what this one has seen.
         try:
-            await self._write_report(node, known)
+            await self._write_report(
+                node, lambda: self.status(cluster_id, node_name) or NodeStatus(reached=0, at=at)
+            )
         except Unavailable as error:
             log.warning("cluster %s: an event is written with the next report: %s", cluster_id, error)
 
@@ -239,15 +249,19 @@ class HostStore(Reader):
         """Say in the report on a node what is known of its backups; they stay in those that follow."""
         node = cluster_id, node_name
         self._backed_up[node] = backups
-        known = self._reported.get(node)
-        if known is None:  # a report that a former agent wrote stays its own, and the next one says it
-            return
-        now = datetime.now(UTC)
-        status = msgspec.structs.replace(known, backups=backups, at=now)
-        if reported_health(status) is not reported_health(known):
-            status = msgspec.structs.replace(status, since=now.replace(microsecond=0))
+
+        def with_backups() -> NodeStatus | None:
+            known = self._reported.get(node)
+            if known is None:  # a report that a former agent wrote stays its own, and the next one says it
+                return None
+            now = datetime.now(UTC)
+            status = msgspec.structs.replace(known, backups=self._backed_up.get(node), at=now)
+            if reported_health(status) is not reported_health(known):
+                status = msgspec.structs.replace(status, since=now.replace(microsecond=0))
+            return status
+
         try:
-            await self._write_report(node, status)
+            await self._write_report(node, with_backups)
         except Unavailable as error:
             log.warning("cluster %s: its backups stand in the next report: %s", cluster_id, error)
 
@@ -255,17 +269,17 @@ class HostStore(Reader):
         """Say in the report on a node how far an online migration is; Unavailable if that was not written."""
         node = cluster_id, node_name
         self._migrated[node] = migration
-        known = self._reported.get(node) or self.status(cluster_id, node_name)
-        if known is not None:
-            await self._write_report(node, msgspec.structs.replace(known, at=datetime.now(UTC)))
+        await self._write_report(node, lambda: self._last_report(node))
 
     async def rehearsed(self, cluster_id: UUID, node_name: str, rehearsal: RehearsalReport) -> None:
         """Say in the report on a node how far a rehearsal is; Unavailable if that was not written."""
         node = cluster_id, node_name
         self._rehearsed[node] = rehearsal
-        known = self._reported.get(node) or self.status(cluster_id, node_name)
-        if known is not None:
-            await self._write_report(node, msgspec.structs.replace(known, at=datetime.now(UTC)))
+        await self._write_report(node, lambda: self._last_report(node))
+
+    def _last_report(self, node: tuple[UUID, str]) -> NodeStatus | None:
+        known = self._reported.get(node) or self.status(*node)
+        return None if known is None else msgspec.structs.replace(known, at=datetime.now(UTC))
 
     def repository_id(self, host: Host) -> str:
         """Return the mark of a host's repository, as a former process has told it; "" if none has."""
