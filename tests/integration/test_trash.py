@@ -22,7 +22,7 @@ from cenote.engine.plan.context import HostContext, NodeContext
 from cenote.errors import CenoteError
 from cenote.host import files, trash
 from cenote.model.paths import Layout
-from cenote.model.records import Cluster
+from cenote.model.records import BackupPlan, Cluster
 from cenote.model.status_records import DiskUse
 from cenote.model.trash import TrashNote
 from cenote.rules import deletions
@@ -270,6 +270,25 @@ def away(layout: Layout, cluster: Cluster, now: datetime) -> TrashNote | None:
 
 def replace_site(layout: Layout) -> HostContext:
     return dataclasses.replace(SITE, layout=layout, trash_days=7, ephemeral=False)
+
+
+def test_the_copy_of_a_standby_is_kept_when_its_cluster_was_recovered_elsewhere(layout: Layout) -> None:
+    """The primary and it were lost before it took over, so it may be all that is left of the last rows."""
+    [node] = CLUSTER.nodes
+    new = replace(node, name="node-2", host="there")
+    plan = BackupPlan(sealed_passphrase="sealed")
+    moved = replace(CLUSTER, nodes=(new,), left=(node,), backups=plan)
+    recovered = replace(moved, backups=replace(plan, lineage="20261129T070000Z-0123abcd"))
+
+    def note(cluster: Cluster) -> TrashNote | None:
+        return deletion.trash_note(NodeContext(cluster, node, replace_site(layout)), NOTE.at)
+
+    assert note(recovered) is None, "there is no data"
+    paths = layout.node(CLUSTER.id, node.name)
+    paths.data.mkdir(parents=True)
+    paths.standby_signal.touch()
+    assert note(moved) is None, "the cluster goes on with what it has copied"
+    assert note(recovered) is not None
 
 
 def test_a_node_of_a_deleted_cluster_is_kept_also_before_it_is_promoted(layout: Layout) -> None:

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cenote.model.records import Cluster, Node, Tombstone
+from cenote.model.records import BackupPlan, Cluster, Node, Tombstone
 from cenote.model.status_records import DiskUse
 from cenote.rules import deletions
 from cenote.rules.storage import reserve_mib
 from cenote.rules.sweep import (
     Evidence,
     Fate,
+    is_given_up,
     is_later,
     is_nearly_full,
     is_needed,
@@ -190,3 +191,16 @@ def test_of_nodes_to_be_removed_only_the_target_of_a_move_that_was_given_up_is_l
     assert not is_later(given_up, "node-1")  # it was moved away from
     assert not is_later(given_up, "node-2")
     assert not is_later(replace(given_up, deleted_at=NOW), "node-10")
+
+
+def test_a_recovery_gives_up_the_nodes_that_a_cluster_had_before_and_no_later_ones() -> None:
+    old, first, second, later = (
+        Node(name=f"node-{number}", host="here", port=25060, pool_port=25061) for number in (2, 9, 10, 11)
+    )
+    plan = BackupPlan(sealed_passphrase="sealed", lineage="20261129T070000Z-0123abcd")
+    cluster = replace(bare_cluster("kept", 25060), nodes=(first, second), left=(old, later), backups=plan)
+    assert is_given_up(cluster, "node-2")
+    assert not is_given_up(cluster, "node-11"), "it was added and removed after the recovery"
+    assert not is_given_up(cluster, "node-9")
+    assert not is_given_up(replace(cluster, backups=replace(plan, lineage="")), "node-2")
+    assert not is_given_up(replace(cluster, backups=None), "node-2")

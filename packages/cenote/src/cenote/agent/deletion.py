@@ -40,7 +40,9 @@ def trash_note(context: NodeContext, now: datetime) -> TrashNote | None:
     why = sweep.why_kept(cluster, node, now, late)
     note = TrashNote(cluster=cluster.id, name=cluster.name, why=why, at=now)
     if cluster.keep is None or not sweep.is_kept(cluster, node, ephemeral=host.ephemeral):
-        return note if why and host.keeps_trash and trash.is_worth_it(context.paths) else None
+        is_last = sweep.is_given_up(cluster, node) and files.mode_of(context.paths.data) is not None
+        is_worth_it = is_last or trash.is_worth_it(context.paths)
+        return note if why and host.keeps_trash and is_worth_it else None
     if files.mode_of(context.paths.data) is None:
         return None
     root, until = context.cluster_paths.root, cluster.keep.until

@@ -105,6 +105,16 @@ def why_kept(cluster: Cluster, node: str, now: datetime, late: float) -> str:
     return _left(cluster) if any(one.name == node for one in cluster.left) else ""
 
 
+def is_given_up(cluster: Cluster, node: str) -> bool:
+    """Return whether a recovery has given a node up, so that its data may have what no backup has.
+
+    That holds for a standby's, too: it may be the only copy left of what was not archived.
+    """
+    is_recovered = cluster.backups is not None and bool(cluster.backups.lineage)
+    left = any(one.name == node for one in cluster.left)
+    return is_recovered and left and all(_number(one.name) > _number(node) for one in cluster.nodes)
+
+
 def is_kept(cluster: Cluster, node: str, *, ephemeral: bool) -> bool:
     """Return whether the data of a node of a deleted cluster is kept, so that it can be undeleted."""
     keep = cluster.keep
