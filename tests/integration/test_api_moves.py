@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from cenote.model.event_records import Note
 from cenote.model.records import MoveStage
 from cenote.model.status_records import NodeStatus, Standby
 from tests.support.api import AT_ONCE, HOST, Api, Apis
+from tests.support.waiting import wait_until_async
 
 A, B = (
     replace(HOST, id=f"host-{letter}", name=f"db-{letter}", memory_mib=64_000, fleet_address="h")
@@ -84,6 +86,26 @@ def test_the_progress_of_a_copy_is_shown(apis: Apis) -> None:
         assert move["reason"] == "its turn to be switched"
 
     apis.run(scenario, hosts=(A, B))
+
+
+def test_a_report_of_a_test_is_not_taken_back_by_that_of_a_change(apis: Apis) -> None:
+    async def scenario(api: Api) -> None:
+        path = await placed(api)
+        host, stored = api.hosts["host-a"], api.store.cluster(id_of(path))
+        assert stored is not None
+        source = NodeStatus(reached=10**9, at=datetime.now(UTC))
+        reporting = asyncio.create_task(host.report(id_of(path), "node-1", source))
+        await asyncio.sleep(0)  # it is on its way
+        await host.tried(stored.value, "node-1", stored.revision + 1)
+        await reporting
+
+        def found() -> bool:
+            seen = api.store.status(id_of(path), "node-1")
+            return seen is not None and (seen.reached, seen.tried) == (10**9, stored.revision + 1)
+
+        await wait_until_async("both are there", 10, found)
+
+    apis.run(scenario, hosts=(A, B), tries=False)
 
 
 def test_a_move_is_cancelled_until_the_new_host_has_taken_over(apis: Apis) -> None:

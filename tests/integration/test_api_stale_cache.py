@@ -21,8 +21,8 @@ from cenote.model.records import Pool
 from cenote.model.status_records import NodeStatus
 from cenote.security.throttle import MAX_FAILURES
 from cenote.store import Store, cache
-from tests.support.api import BACKEND, HOST, Api, BareHost, rings
-from tests.support.etcd import Proxy, bare_cluster, opened_host, opened_store, private_etcd, proxy
+from tests.support.api import BACKEND, HOST, Api, BareHost, announced, rings
+from tests.support.etcd import Proxy, bare_cluster, opened_store, private_etcd, proxy
 from tests.support.waiting import wait_until_async
 
 Scenario = Callable[[Api, Api, Proxy], Awaitable[None]]
@@ -50,10 +50,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Scenario],
             proxy(etcd) as between,
             opened_store(etcd) as current,
             opened_store(between) as stale,
-            opened_host(etcd, HOST.id) as agent,
+            announced(current, current.client, HOST) as agent,
         ):
-            await agent.announce(HOST)
-            assert await current.wait(lambda: current.hosts() or None, 10)
             (first, first_app), (second, second_app) = on(current), on(stale)
             async with first, second:
                 one = await api_of(current, tmp_path, first, first_app)

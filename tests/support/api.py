@@ -20,6 +20,7 @@ from cenote.host.observer import HostObserver
 from cenote.logs.destinations import Address
 from cenote.model.fleet_records import Host
 from cenote.model.paths import Layout
+from cenote.model.records import Cluster
 from cenote.model.status_records import NodeStatus
 from cenote.model.timing import Timing
 from cenote.model.topology import writer_or_first
@@ -58,10 +59,40 @@ def rings(folder: Path) -> Rings:
     return Rings(Sealer(folder / "key"), Sealer(folder / "host.key"))
 
 
+class StandIn(HostStore):
+    """Reports for an agent: what a test says of a node, and that changes were carried out.
+
+    The two come from different tasks.  As with an agent, a report rests on the one before it: else one could
+    write back what was read before the other's.
+    """
+
+    def __init__(self, client: EtcdClient, host_id: str, prefix: str) -> None:
+        super().__init__(client, host_id, prefix=prefix)
+        self._said: dict[tuple[UUID, str], NodeStatus] = {}
+        self._saying = asyncio.Lock()
+
+    async def report(self, cluster_id: UUID, node_name: str, status: NodeStatus) -> None:
+        async with self._saying:
+            await self._say(cluster_id, node_name, status)
+
+    async def tried(self, cluster: Cluster, node_name: str, revision: int) -> None:
+        """Say of a change that it was carried out, if anything was said of the node before."""
+        gone = tuple(removal.id for removal in cluster.removing)
+        async with self._saying:
+            said = self._said.get((cluster.id, node_name)) or self.status(cluster.id, node_name)
+            if said is not None and said.reached:
+                done = replace(said, tried=max(said.tried, revision), gone=gone)
+                await self._say(cluster.id, node_name, done)
+
+    async def _say(self, cluster_id: UUID, node_name: str, status: NodeStatus) -> None:
+        self._said[cluster_id, node_name] = status
+        await super().report(cluster_id, node_name, status)
+
+
 @dataclass
 class Api:
     store: Store
-    hosts: dict[str, HostStore]  # by id
+    hosts: dict[str, StandIn]  # by id
     rings: Rings
     http: httpx.AsyncClient
     app: Any  # an ASGI application, for answers that do not end, which httpx would wait for
@@ -175,7 +206,7 @@ class Apis:
         store = Store(gateway, f"/{uuid4()}/")
         both = rings(self._folder)
         await store.open()
-        announced: dict[str, HostStore] = {}
+        announced: dict[str, StandIn] = {}
         try:
             for host in hosts:
                 announced[host.id] = await announce(store, gateway, host)
@@ -201,21 +232,26 @@ async def _report_changes(api: Api) -> None:
             if stored is None or stored.value.deleted_at is not None:
                 continue
             node = writer_or_first(stored.value)
-            known = api.store.status(id, node.name)
-            if known is not None and known.reached:
-                gone = tuple(removal.id for removal in stored.value.removing)
-                done = replace(known, tried=stored.revision, gone=gone)
-                with contextlib.suppress(Unavailable):
-                    await api.hosts[node.host].report(id, node.name, done)
+            with contextlib.suppress(Unavailable):
+                await api.hosts[node.host].tried(stored.value, node.name, stored.revision)
 
 
-async def announce(store: Store, client: EtcdClient, host: Host) -> HostStore:
+async def announce(store: Store, client: EtcdClient, host: Host) -> StandIn:
     """Announce a host, as its agent would, and wait until the store knows it."""
-    host_store = HostStore(client, host.id, prefix=store.keys.root)
+    host_store = StandIn(client, host.id, store.keys.root)
     await host_store.open()
     await host_store.announce(host)
     await store.wait(lambda: True if any(one.id == host.id for one in store.hosts()) else None, 10)
     return host_store
+
+
+@contextlib.asynccontextmanager
+async def announced(store: Store, client: EtcdClient, host: Host) -> AsyncIterator[StandIn]:
+    host_store = await announce(store, client, host)
+    try:
+        yield host_store
+    finally:
+        await host_store.close()
 
 
 def _is_there(found: NodeStatus | None, wanted: NodeStatus) -> bool | None:
