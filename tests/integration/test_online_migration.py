@@ -139,7 +139,10 @@ def test_one_that_is_given_up_leaves_neither_side_anything(site: Site, source: P
         if seconds is None:
             migration.reaches("syncing")
             with pytest.raises(ConflictError, match="under way"):
-                migration.start(source)
+                Migration(site.client, cluster["id"]).start(source, ignore_dbs=["nasty"])
+            with pytest.raises(ConflictError, match="under way"):
+                Migration(site.client, cluster["id"]).start(source, password="another")
+            assert Migration(site.client, cluster["id"]).start(source)["id"] == migration.id
         else:
             time.sleep(seconds)
         migration.stop(discard=seconds is None)

@@ -85,11 +85,28 @@ def test_what_libpq_would_misread_is_refused(change: dict[str, Any], named: str)
         online_migrations.check_source(**given)
 
 
-@pytest.mark.parametrize("ignored", [["a\0"], ["a", ""], ["é" * 32], ["a"] * 1001])
-def test_ignored_databases_are_names_of_databases(ignored: list[str]) -> None:
-    online_migrations.check_ignored(["a", "é" * 31])
-    with pytest.raises(Invalid, match="ignore_dbs"):
-        online_migrations.check_ignored(ignored)
+# -- The same again
+
+
+@pytest.mark.parametrize(
+    ("cluster", "source", "ignored", "full", "expected"),
+    [
+        (MIGRATING, {}, (), False, True),
+        (MIGRATING, {"sealed_password": "sealed anew"}, (), False, True),
+        (MIGRATING, {"host": "other"}, (), False, False),
+        (MIGRATING, {"tls": False}, (), False, False),
+        (MIGRATING, {}, ("shop",), False, False),
+        (MIGRATING, {}, (), True, False),
+        (CLUSTER, {}, (), False, False),
+        (replace(CLUSTER, online_migration=replace(MIGRATION, wish=Wish.STOP)), {}, (), False, False),
+    ],
+)
+def test_one_that_is_asked_for_again_is_known(
+    cluster: Any, source: dict[str, Any], ignored: tuple[str, ...], full: bool, expected: bool
+) -> None:
+    asked = replace(MIGRATION.source, **source)
+    found = online_migrations.is_repeated(cluster, asked, ignored, full_identity=full)
+    assert found is expected
 
 
 # -- The checks

@@ -6,6 +6,7 @@ wanted, and the agent's report how far it is.
 
 from __future__ import annotations
 
+import hmac
 from datetime import UTC, datetime
 from http import HTTPMethod
 from uuid import UUID, uuid4
@@ -65,7 +66,7 @@ class StartMigration(Body):
 
     source: Source
     disable_ssl: bool = False
-    ignore_dbs: schema_fields.IgnoredDatabases = msgspec.field(default_factory=list)
+    ignore_dbs: list[str] | None = None
     cenote: MigrationWish = msgspec.field(default_factory=MigrationWish)
 
 
@@ -134,11 +135,10 @@ async def start_migration(request: Call) -> Response:
     """Copy the databases of another PostgreSQL server into a cluster, and let them follow until that is over.
 
     What is in the way is found first, and named.  The databases that are copied are closed to customers until
-    the migration is done.
+    the migration is done.  Asked for again from the same source, one that is under way goes on.
     """
     body = await request.decoded(StartMigration)
     service, cluster = request.service, request.cluster().value
-    _check(service, cluster)
     given = body.source
     online_migrations.check_source(given.host, given.port, given.dbname, given.username, given.password)
     online_migrations.check_ignored(body.ignore_dbs)
@@ -150,7 +150,12 @@ async def start_migration(request: Call) -> Response:
         sealed_password=service.rings.host.seal(Secret(given.password)),
         tls=not body.disable_ssl,
     )
-    ignored, identity = tuple(dict.fromkeys(body.ignore_dbs)), body.cenote.replica_identity_full
+    ignored, identity = tuple(dict.fromkeys(body.ignore_dbs or ())), body.cenote.replica_identity_full
+    if online_migrations.is_repeated(cluster, source, ignored, full_identity=identity) and _has_password(
+        service, cluster, given.password
+    ):
+        return answer(_view(service, cluster))
+    _check(service, cluster)
     question = MigrationQuestion(source=source, ignored=ignored, full_identity=identity)
     found = await service.observer.migration_check(
         cluster.id, topology.writer_or_first(cluster, service.store.leader(cluster)).name, question
@@ -204,6 +209,13 @@ async def finish_migration(request: Call) -> Response:
     and the databases are opened.
     """
     return answer(_view(request.service, await _wish(request, Wish.FINISH)), 202)
+
+
+def _has_password(service: Service, cluster: Cluster, password: str) -> bool:
+    """Return whether the migration of a cluster logs in with a password."""
+    assert cluster.online_migration is not None
+    known = service.rings.host.open(cluster.online_migration.source.sealed_password)
+    return hmac.compare_digest(known.reveal().encode(), password.encode())
 
 
 async def _wish(request: Call, wish: Wish) -> Cluster:

@@ -11,6 +11,7 @@ from cenote.errors import Busy, Conflict, Invalid, NotFound
 from cenote.model.event_records import EventType, Note
 from cenote.model.migrations import (
     MigrationReport,
+    MigrationSource,
     MigrationStatus,
     OnlineMigration,
     Wish,
@@ -84,6 +85,23 @@ def check(cluster: Cluster, seen: NodeStatus | None, status: ClusterStatus) -> N
         raise Busy("The cluster's data are being restored. Wait until that is over.")
     if status is not ClusterStatus.ONLINE or seen is None:
         raise Busy(f"update cluster cannot be performed. Reason: cluster is {status}")
+
+
+def is_repeated(
+    cluster: Cluster, source: MigrationSource, ignored: Sequence[str], *, full_identity: bool
+) -> bool:
+    """Return whether a migration is under way that was asked for in the same way, the password apart.
+
+    Clients repeat a request whose answer they missed, and Terraform one that took longer than it waits.
+    """
+    migration = active(cluster)
+    return (
+        migration is not None
+        and migration.wish is Wish.NONE
+        and replace(migration.source, sealed_password=source.sealed_password) == source
+        and frozenset(migration.ignored) == frozenset(ignored)
+        and migration.full_identity == full_identity
+    )
 
 
 def check_none(cluster: Cluster) -> None:
