@@ -278,7 +278,7 @@ class MigrationWork:
     async def _tell_lag(self, shared: Copying, names: dict[str, str], before: dict[str, int]) -> None:
         reason = ""
         try:
-            found = await shared.source.positions(names.values())
+            found = await shared.source.lags(names.values())
             for database, name in names.items():
                 if name not in found:
                     raise LostSlot(f"the slot {name} of the source is gone")

@@ -324,7 +324,7 @@ class Source:
 
     # -- What is asked on the way
 
-    async def positions(self, names: Iterable[str]) -> dict[str, SlotPosition]:
+    async def lags(self, names: Iterable[str]) -> dict[str, SlotPosition]:
         """Return how much of the WAL each slot has passed on; LostSlot for one that is lost."""
         async with self.connected() as connection:
             rows = await read_rows(connection, _SLOT, list(names), row=_SlotRow)
