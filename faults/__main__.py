@@ -1,6 +1,6 @@
 """``python -m faults [NAME …]``: runs the batteries, prints the table, writes ``build/faults.json``.
 
-The environment sets ``KILLS`` of each process, ``CUTS`` of the power, ``CLUSTERS`` of an
+The environment sets ``KILLS`` of each process, ``CUTS`` of the power or a migration, ``CLUSTERS`` of an
 upgrade, a fleet, a drain, a recovery and a spread, ``STARTS`` of an upgrade, ``LOSSES`` of a host,
 ``MOMENTS`` and ``RESTORE_KILLS`` of restores, ``RECOVERIES``, ``GOOD`` backups beside those that are
 corrupted, ``FAILOVERS`` or ``SWITCHES`` of each of the ``SCENARIOS``, ``RESTARTS``, ``RESIZES``, random
@@ -23,6 +23,7 @@ from faults import (
     fleet,
     kills,
     major_upgrade,
+    migration,
     outcome,
     power,
     random_faults,
@@ -50,6 +51,7 @@ NAMES = (
     "spread",
     "drills",
     "major_upgrade",
+    "migration",
     "failover",
     "pair",
     "switch",
@@ -101,6 +103,8 @@ def _outcomes(name: str, seed: str) -> list[Outcome]:
         return [fleet.battery(_number("LOSSES", 10), _number("CLUSTERS", 20), seed)]
     if name == "major_upgrade":
         return major_upgrade.battery(_number("KILLS", 20), seed)
+    if name == "migration":
+        return [migration.battery(_number("CUTS", 20), seed)]
     if name == "rolling":
         return rolling.batteries(_number("RESTARTS", 4), seed)
     scenarios = [one for one in os.environ.get("SCENARIOS", "").split(",") if one]
