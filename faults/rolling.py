@@ -64,7 +64,7 @@ def change(name: str, binaries: Path = Path(), *, kills: bool = False) -> Fault:
         elif name == "size":
             cluster.resize(next(size for size in SIZES if size != cluster.shown()["size"]))
         else:
-            cluster.configure(max_connections=MANY if name == "grow" else FEW)
+            cluster.configure(max_connections=_another(cluster, MANY if name == "grow" else FEW))
         timer = threading.Timer(chance.uniform(0.2, 10), _kill, (cluster, chance))
         if kills:
             timer.start()
@@ -80,6 +80,11 @@ def change(name: str, binaries: Path = Path(), *, kills: bool = False) -> Fault:
         yield None
 
     return changed
+
+
+def _another(cluster: Trio, connections: int) -> int:
+    """Return this number, or one more if it is what is wanted already."""
+    return connections + int(cluster.configured("max_connections") == connections)
 
 
 def _is_in_force(cluster: Trio) -> bool:

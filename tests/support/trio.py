@@ -56,23 +56,41 @@ class Trio:
         found = self.shown()
         return found["cenote"]["uris"]["hosts"]
 
-    def shown(self) -> Any:
-        """Return what the API shows, once it can: not while its store chooses a leader, say."""
+    @contextmanager
+    def replica(self, name: str) -> Iterator[str]:
+        """Add a read replica, yield its id once it follows, and delete it in the end."""
+        path = f"/v2/databases/{self.id}/replicas"
+        id = self._client.request("POST", path, json={"name": name})["replica"]["id"]
+        try:
+            self.wait_until_healthy(MADE_SECONDS, id)
+            yield id
+        finally:
+            self._client.request("DELETE", f"{path}/{name}")
+
+    def shown(self, id: str = "") -> Any:
+        """Return what the API shows, once it can: not while its store chooses a leader, say.
+
+        ``id`` is that of a read replica.
+        """
 
         def ask() -> Any:
             with contextlib.suppress(BusyError, NetworkError, ServerError):
-                return self._client.request("GET", f"/v2/databases/{self.id}")["database"]
+                return self._client.request("GET", f"/v2/databases/{id or self.id}")["database"]
             return None
 
         return wait_until("the API answers", API_SECONDS, ask)
 
-    def events(self, type: str) -> list[str]:
-        """What the events of a type say, the newest first."""
-        found = self._client.request("GET", f"/v2/databases/{self.id}/events")["events"]
+    def events(self, type: str, id: str = "") -> list[str]:
+        """What the events of a type say, the newest first; ``id`` is that of a read replica."""
+        found = self._client.request("GET", f"/v2/databases/{id or self.id}/events?per_page=200")["events"]
         return [one["cenote"]["summary"] for one in found if one["event_type"] == type]
 
     def configure(self, **settings: Any) -> None:
         self._client.request("PATCH", f"/v2/databases/{self.id}/config", json={"config": settings})
+
+    def configured(self, name: str) -> Any:
+        """Return the value of a setting that is wanted."""
+        return self._client.request("GET", f"/v2/databases/{self.id}/config")["config"].get(name)
 
     def reason(self) -> str:
         """What is told of its health."""
@@ -89,15 +107,15 @@ class Trio:
     def update(self) -> None:
         self._client.request("PUT", f"/v2/databases/{self.id}/install_update")
 
-    def wait_until_healthy(self, seconds: float = HEALTHY_SECONDS) -> None:
+    def wait_until_healthy(self, seconds: float = HEALTHY_SECONDS, id: str = "") -> None:
         def is_healthy() -> bool:
-            found = self.shown()
+            found = self.shown(id)
             return bool(found["status"] == "online" and found["cenote"]["health"] == "healthy")
 
         try:
             wait_until("all nodes are as wanted", seconds, is_healthy)
         except AssertionError:
-            print(self.shown()["cenote"])
+            print(self.shown(id)["cenote"])
             raise
 
     def primary(self) -> str:
