@@ -262,6 +262,28 @@ def test_a_timeout_setting_of_a_newer_pg_restore_is_no_error() -> None:
     assert restore_errors.judge(restore_errors.parse(output), {}, PLAN).errors == ()
 
 
+# What two workers have written at once.
+MIXED = """\
+pg_restore: from TOC entry 400; 1259 1 INDEX by_n app
+pg_restore:pg_restore: error: finished item 3694 TABLE DATA t
+ error: could not execute query: ERROR:  could not create unique index "by_n"
+DETAIL:  Key (n)=(1) is duplicated.
+pg_restore: error: COPY failed for table "t": ERROR:  invalid input
+pg_restore: error: a worker process died unexpectedly
+"""
+
+
+def test_errors_of_several_workers_are_all_found_and_none_is_said_to_be_about_another_entry() -> None:
+    found = restore_errors.parse(MIXED, mixed=True)
+    assert [(one.entry, one.title) for one in found] == 3 * [(0, "")]
+    assert [one.message.split(":")[0] for one in found] == [
+        "could not execute query",
+        'COPY failed for table "t"',
+        "a worker process died unexpectedly",
+    ]
+    assert "DETAIL:  Key (n)=(1) is duplicated." in found[0].message
+
+
 def test_grants_of_another_grantor_are_run_as_that_role() -> None:
     sql = (
         "\\restrict abc\nSET SESSION AUTHORIZATION bob;\nGRANT SELECT ON t TO x;\n"

@@ -16,7 +16,8 @@ from cenote.importing.archive_list import Entry
 from cenote.importing.facts import Relation, Source, Target
 from cenote.importing.progress import Progress
 from cenote.importing.report import Report
-from cenote.importing.restore_errors import judge, parse
+from cenote.importing.restore_errors import judge
+from cenote.importing.restore_runs import Run, split
 from cenote.importing.role_plan import RolePlan
 from cenote.importing.selection import LeftOut, Selection
 
@@ -64,10 +65,11 @@ class Restoration:
         programs, folder = self.dump.programs, self.dump.folder
         restore = steps.Restore(programs, folder, environment, self.there.database, self.dump.jobs, role)
         self.progress.step(f"Restoring into database {self.there.database} of {self.there.cluster}")
-        output = restore.run(self.dump.data, chosen.schemas, {}, self.progress)
+        found = restore.run(self.dump.data, Run(chosen.schemas, parallel=False), {}, self.progress)
         roles.open_schemas()
-        output += restore.run(self.dump.data, chosen.others, self.seen.bytes_of, self.progress)
-        outcome = judge(parse(output), {one.dump_id: one for one in self.entries}, self.plan)
+        for run in split(chosen.others):
+            found += restore.run(self.dump.data, run, self.seen.bytes_of, self.progress)
+        outcome = judge(found, {one.dump_id: one for one in self.entries}, self.plan)
         self.report.errors += outcome.errors
         self.report.changed += [
             f"{count} objects of {name} belong to {self.there.admin}"

@@ -14,7 +14,13 @@ from cenote.importing.archive_list import Entry
 from cenote.importing.role_plan import RolePlan
 
 _ENTRY = re.compile(r"pg_restore: from TOC entry (\d+); (?:\d+) (?:\d+) (.*)")
-_ERROR = re.compile(r"pg_restore: error: (.*)")
+_ERROR = re.compile(r"^pg_restore: error: (.*)$")
+# Workers write the prefix of a line and its text one by one, so another one's text may follow a prefix.
+_MIXED_ERROR = re.compile(
+    r"(?:^pg_restore: error: (?!pg_restore:|error: |from TOC |while |(?:finished|launching|skipping) item "
+    r"|(?:processing|creating|executing|connecting|entering) )"
+    r"|(?=could not execute query: |COPY failed for table ))(.+)"
+)
 _IGNORED = re.compile(r"pg_restore: warning: errors ignored on restore: (\d+)")
 _OWN_LINE = re.compile(r"pg_restore: (?!error: |hint: )")
 _OWNER = re.compile(r'ERROR: +(?:must be member of role|must be able to SET ROLE) "(.*)"')
@@ -47,15 +53,18 @@ class Outcome:
     grants: tuple[int, ...]
 
 
-def parse(text: str) -> list[RestoreError]:
-    """Return the errors in the output of pg_restore, each with the entry that it is about."""
+def parse(text: str, *, mixed: bool = False) -> list[RestoreError]:
+    """Return the errors in the output of pg_restore, each with the entry that it is about.
+
+    ``mixed``: it is that of several workers, which does not say for certain what an error is about.
+    """
     found: list[RestoreError] = []
     entry, title, open_message = 0, "", False
-    ignored = 0
+    ignored, error = 0, _MIXED_ERROR if mixed else _ERROR
     for line in text.split("\n"):  # a name may have other line breaks
         if (match := _ENTRY.fullmatch(line)) is not None:
-            entry, title, open_message = int(match[1]), match[2], False
-        elif (match := _ERROR.fullmatch(line)) is not None:
+            entry, title, open_message = (0, "", False) if mixed else (int(match[1]), match[2], False)
+        elif (match := error.search(line)) is not None:
             found.append(RestoreError(entry, title, match[1]))
             open_message = True
         elif (match := _IGNORED.fullmatch(line)) is not None:

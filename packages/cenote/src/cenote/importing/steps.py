@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cenote.errors import Invalid
-from cenote.importing import archive_list, child
+from cenote.importing import archive_list, child, restore_errors
 from cenote.importing.archive_list import Entry
 from cenote.importing.dump_programs import DumpPrograms
 from cenote.importing.progress import Progress, size
+from cenote.importing.restore_errors import RestoreError
+from cenote.importing.restore_runs import Run
 from cenote.logs.terminal_text import printable
 
 _FINISHED = re.compile(r"pg_(?:dump|restore): finished item (\d+) TABLE DATA (.*)")
@@ -98,11 +100,18 @@ class Restore:
     jobs: int
     role: str | None
 
-    def run(self, dump: Path, entries: Iterable[Entry], sizes: Mapping[int, int], progress: Progress) -> str:
-        """Restore these entries and return pg_restore's messages; it continues after errors."""
-        listed = list(entries)
-        if not listed:
-            return ""
+    def run(self, dump: Path, which: Run, sizes: Mapping[int, int], progress: Progress) -> list[RestoreError]:
+        """Restore the entries of a run and return the errors; pg_restore continues after them."""
+        if not which.entries:
+            return []
+        jobs = self.jobs if which.parallel else 1
+        output = self._output(dump, which.entries, jobs, sizes, progress)
+        return restore_errors.parse(output, mixed=jobs > 1)
+
+    def _output(
+        self, dump: Path, listed: Sequence[Entry], jobs: int, sizes: Mapping[int, int], progress: Progress
+    ) -> str:
+        """Return pg_restore's messages."""
         chosen = self.folder / "restore.list"
         chosen.write_text(archive_list.render(listed))
         tables = {one.dump_id: sizes.get(one.oid, 0) for one in listed if one.kind == "TABLE DATA"}
@@ -110,20 +119,20 @@ class Restore:
 
         def each(line: str) -> None:
             nonlocal done, read
-            if self.jobs > 1 and (match := _FINISHED.match(line)) is not None:
+            if jobs > 1 and (match := _FINISHED.match(line)) is not None:
                 read += tables.get(int(match[1]), 0)
                 name = match[2]
-            elif self.jobs == 1 and (match := _WRITING.match(line)) is not None:
+            elif jobs == 1 and (match := _WRITING.match(line)) is not None:
                 name = match[1]
             else:
                 return
             done += 1
             total = size(sum(tables.values()))
-            how_much = f" ({size(read)} of {total})" if self.jobs > 1 else ""
+            how_much = f" ({size(read)} of {total})" if jobs > 1 else ""
             progress.show(f"restore: {done} of {len(tables)} tables{how_much}; {printable(name)}")
 
         arguments = [
-            *(f"--dbname={self.database}", f"--use-list={chosen}", f"--jobs={self.jobs}", "--verbose"),
+            *(f"--dbname={self.database}", f"--use-list={chosen}", f"--jobs={jobs}", "--verbose"),
             *("--no-password", "--no-tablespaces", "--no-security-labels"),
             *(() if self.role is None else ("--no-owner", f"--role={self.role}")),
             str(dump),
