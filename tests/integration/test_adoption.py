@@ -22,7 +22,7 @@ from cenote.store import EtcdClient
 from cenote.store.etcd_messages import TransactionRequest, put
 from tests.support import records
 from tests.support.lab import Lab, Share, shared_lab
-from tests.support.service import Service, answer_of, online_cluster, service, tried
+from tests.support.service import Service, answer_of, online_cluster, tried
 from tests.support.waiting import wait_until
 
 ROWS = "CREATE TABLE public.kept AS SELECT generate_series(1, 1000) AS id"
@@ -179,12 +179,6 @@ def test_what_sql_has_dropped_is_adopted_as_gone_and_can_be_made_again(labs: Sha
 
 
 # -- With the controller
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service() as started:
-        yield started
 
 
 def raw_record(running: Service, id: str, value: bytes | None = None) -> bytes:

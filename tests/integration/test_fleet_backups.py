@@ -16,11 +16,11 @@ from tests.integration.test_fleet_moves import get, told
 from tests.integration.test_fleet_nodes import healthy, nodes, primary
 from tests.integration.test_fleet_recovery import trashed
 from tests.integration.test_fork import second
-from tests.integration.test_ha_service import may_take_over
 from tests.support.fleet import Fleet, FleetHost
 from tests.support.pgbackrest import NEEDS_PGBACKREST
 from tests.support.recovery import BackedUp, add, backed_up, backed_up_fleet, kept
 from tests.support.service import SMALLEST
+from tests.support.several_nodes import may_take_over
 from tests.support.waiting import wait_until
 
 SECONDS = 180

@@ -9,8 +9,8 @@ import pytest
 
 from cenote_client import Client
 from tests.integration.test_fleet_moves import moved, told
-from tests.integration.test_replicas import SECONDS, added, following, has_row, promoted, write
 from tests.support.fleet import Fleet, fleet
+from tests.support.replicas import SECONDS, added, following, has_row, promoted, write
 from tests.support.service import online, online_cluster
 from tests.support.waiting import wait_until
 

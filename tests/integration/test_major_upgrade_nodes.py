@@ -14,9 +14,9 @@ from cenote.host import control_file
 from cenote.model.topology import SHARED
 from cenote_client import BusyError
 from faults import major_upgrade
-from tests.integration.test_ha_service import node, patroni, server, writer
 from tests.support import pgbench, upgrading
 from tests.support.service import added_pool, answer_of
+from tests.support.several_nodes import node, patroni, server, writer
 from tests.support.upgrading import CHECKSUM, GOODS, Site, version_of
 from tests.support.waiting import wait_until
 

@@ -13,25 +13,14 @@ import psycopg
 import pytest
 
 from cenote_client import Client, InvalidError, NotFoundError
-from tests.integration.test_ha_service import several
-from tests.support.console import Visitor, base_of, visitor
+from tests.support.console import Visitor, base_of
 from tests.support.scraping import Scraper, value
-from tests.support.service import WITHOUT_LIMITS, Service, added_pool, answer_of, service
+from tests.support.service import WITHOUT_LIMITS, Service, added_pool, answer_of
+from tests.support.several_nodes import several
 from tests.support.waiting import wait_until
 
 SECONDS = 60
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service("--log-sink-allow=127.0.0.1/32", *WITHOUT_LIMITS) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def client(running: Service) -> Iterator[Client]:
-    with running.client() as created:
-        yield created
+pytestmark = pytest.mark.service("--log-sink-allow=127.0.0.1/32", *WITHOUT_LIMITS)
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +29,6 @@ def pair(client: Client) -> Any:
     made = several(client, "pair", 2)
     added_pool(client, made["id"], "web", size=4)
     return made
-
-
-@pytest.fixture
-def somebody(running: Service) -> Iterator[Visitor]:
-    with visitor(running) as found:
-        yield found
 
 
 @contextmanager

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-from collections.abc import Iterator
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -15,63 +13,18 @@ import pytest
 from cenote.host import processes
 from cenote.model.paths import Layout
 from cenote_client import Client
-from tests.integration.test_ha_service import may_take_over, server, settled, writer
-from tests.support.service import Service, added_pool, online, online_cluster, service, tried
+from tests.support.replicas import SECONDS, added, following, has_row, promoted, write
+from tests.support.service import Service, added_pool, online, online_cluster, tried
+from tests.support.several_nodes import may_take_over, server, settled, writer
 from tests.support.waiting import wait_until
 
-SECONDS = 90
 SENDERS = "SELECT array_agg(pid || application_name) FROM pg_stat_replication"
 SLOTS = "SELECT string_agg(slot_name || ' ' || active, ',') FROM pg_replication_slots"
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Service]:
-    with service() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def client(running: Service) -> Iterator[Client]:
-    with running.client() as created:
-        yield created
-
-
-@pytest.fixture(scope="module")
 def source(client: Client) -> Any:
     return online_cluster(client, "source")
-
-
-def added(client: Client, source: Any, name: str) -> Any:
-    """Add a replica, and return it once it follows its source."""
-    path = f"/v2/databases/{source['id']}/replicas"
-    client.request("POST", path, json={"name": name})
-    return following(client, source, name)
-
-
-def following(client: Client, source: Any, name: str) -> Any:
-    def ready() -> Any:
-        found = shown(client, source, name)
-        return found if found["status"] == "online" and found["cenote"]["health"] == "healthy" else None
-
-    try:
-        return wait_until(f"{name} follows", SECONDS, ready)
-    except AssertionError:
-        print(shown(client, source, name))
-        raise
-
-
-def promoted(client: Client, id: str) -> Any:
-    """Return what was a replica once it is a cluster of its own, and online."""
-
-    def ready() -> Any:
-        found = client.request("GET", f"/v2/databases/{id}")["database"]
-        return found if "replica_of" not in found["cenote"] and found["status"] == "online" else None
-
-    return wait_until("it is a cluster of its own", SECONDS, ready)
-
-
-def shown(client: Client, source: Any, name: str) -> Any:
-    return client.request("GET", f"/v2/databases/{source['id']}/replicas/{name}")["replica"]
 
 
 def as_superuser(running: Service, cluster: Any, query: LiteralString, port: int | None = None) -> Any:
@@ -86,19 +39,6 @@ def as_superuser(running: Service, cluster: Any, query: LiteralString, port: int
     ) as connection:
         found = connection.execute(query)
         return None if found.description is None else (found.fetchone() or [None])[0]
-
-
-def has_row(uri: str, number: int) -> bool:
-    with contextlib.suppress(psycopg.Error), psycopg.connect(uri, connect_timeout=5) as connection:
-        row = connection.execute("SELECT count(*) FROM facts WHERE number = %s", (number,)).fetchone()
-        return row is not None and row[0] == 1
-    return False
-
-
-def write(uri: str, number: int) -> None:
-    with psycopg.connect(uri, autocommit=True, connect_timeout=10) as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS facts (number int)")
-        connection.execute("INSERT INTO facts VALUES (%s)", (number,))
 
 
 def test_a_replica_serves_its_sources_users_read_only_whatever_its_source_trusts(

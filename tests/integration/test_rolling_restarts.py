@@ -20,9 +20,9 @@ from cenote.model.changes import RestartByPatroni
 from cenote.model.paths import Layout
 from cenote.model.topology import SHARED
 from cenote_client import Client
-from tests.integration.test_ha_service import SECONDS, node, several, writing
 from tests.support.folders import server_folder
 from tests.support.service import Service, added_pool, service, tried
+from tests.support.several_nodes import SECONDS, node, several, writing
 from tests.support.waiting import wait_until
 
 NUMBERS = (1, 2, 3)
