@@ -17,6 +17,7 @@ import signal
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -38,6 +39,7 @@ STEPS = (ASKED, *(stage.value for stage in SwitchStage), FOLLOWING)
 VICTIMS = ("agent of the source", "agent of the target", "api", "controller", "service")
 LATEST = 0.1  # seconds after a step was seen
 STEP_SECONDS = 20.0  # in which a step is reached
+MOST_WORDS = 5  # reasons of failed queries that are printed
 
 
 def batteries(runs: int, seed: str) -> list[Outcome]:
@@ -58,7 +60,10 @@ def batteries(runs: int, seed: str) -> list[Outcome]:
                 run(battery, chance, step, victim)
                 outcome.times += 1
             battery.settle()
-        judge(cluster, outcome, *written.read())
+        rows, failures = written.read()
+        judge(cluster, outcome, rows, failures)
+        for why, count in Counter(one.why for one in failures).most_common(MOST_WORDS):
+            print(f"{count} queries failed: {why}", flush=True)
     return [outcome]
 
 
