@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg import conninfo
 
 from cenote.host import processes
 from cenote.model.paths import Layout, NodePaths
@@ -26,15 +27,16 @@ MADE_SECONDS, HEALTHY_SECONDS, API_SECONDS = 180.0, 120.0, 60.0
 
 
 class Trio:
-    """``uris`` are those of its pool, through each of ``places``: the hosts that had a node at first."""
+    """``uris`` are those of its pool, through each host in turn.
+
+    ``nodes``: how many it has, by default one on each host.
+    """
 
     def __init__(
-        self, hosts: Sequence[FleetHost], client: Client, name: str = "trio", nodes: int | None = None
+        self, hosts: Sequence[FleetHost], client: Client, name: str = "trio", *, nodes: int = 0
     ) -> None:
-        """``nodes``: how many; as many as there are hosts, if it is not said."""
-        self.hosts, self._client = hosts, client
-        self._count = nodes or len(hosts)
-        wanted = SMALLEST | {"name": name, "num_nodes": self._count}
+        self.hosts, self.client = hosts, client
+        wanted = SMALLEST | {"name": name, "num_nodes": nodes or len(hosts)}
         self.id = UUID(client.request("POST", "/v2/databases", json=wanted)["database"]["id"])
         self.wait_until_healthy(MADE_SECONDS)
         addresses = [one["host"] for one in self._poolers()]
@@ -43,69 +45,30 @@ class Trio:
         self.on_primary("CREATE TABLE ledger (writer int, number int)", database="defaultdb")
         self.on_primary("GRANT ALL ON ledger TO doadmin", database="defaultdb")
 
-    def added_pool(self, name: str, size: int) -> list[str]:
-        """Add a pool, if it is not there, and return its URIs through each host with a node."""
-        path = f"/v2/databases/{self.id}/pools"
-        there = self._client.request("GET", path)["pools"]
-        found = [one for one in there if one["name"] == name]
-        pool = (found[0] if found else added_pool(self._client, str(self.id), name, size=size))["connection"]
-        place = f"@{pool['host']}:{pool['port']}/"
-        return [pool["uri"].replace(place, f"@{one['host']}:{one['pool_port']}/") for one in self._poolers()]
+    def ask(self, client: Client) -> None:
+        """Ask another host's API from now on."""
+        self.client = client
 
-    def _poolers(self) -> Any:
-        found = self.shown()
-        return found["cenote"]["uris"]["hosts"]
+    def shown(self) -> Any:
+        return self.client.request("GET", f"/v2/databases/{self.id}")["database"]
 
-    @contextmanager
-    def replica(self, name: str) -> Iterator[str]:
-        """Add a read replica, yield its id once it follows, and delete it in the end."""
-        path = f"/v2/databases/{self.id}/replicas"
-        id = self._client.request("POST", path, json={"name": name})["replica"]["id"]
-        try:
-            self.wait_until_healthy(MADE_SECONDS, id)
-            yield id
-        finally:
-            self._client.request("DELETE", f"{path}/{name}")
-
-    def shown(self, id: str = "") -> Any:
-        """Return what the API shows, once it can: not while its store chooses a leader, say.
-
-        ``id`` is that of a read replica.
-        """
-
-        def ask() -> Any:
-            with contextlib.suppress(BusyError, NetworkError, ServerError):
-                return self._client.request("GET", f"/v2/databases/{id or self.id}")["database"]
-            return None
-
-        return wait_until("the API answers", API_SECONDS, ask)
-
-    def events(self, type: str, id: str = "") -> list[str]:
-        """What the events of a type say, the newest first; ``id`` is that of a read replica."""
-        found = self._client.request("GET", f"/v2/databases/{id or self.id}/events?per_page=200")["events"]
+    def events(self, type: str) -> list[str]:
+        """What the events of a type say, the newest first."""
+        found = self.client.request("GET", f"/v2/databases/{self.id}/events")["events"]
         return [one["cenote"]["summary"] for one in found if one["event_type"] == type]
 
     def configure(self, **settings: Any) -> None:
-        self._client.request("PATCH", f"/v2/databases/{self.id}/config", json={"config": settings})
+        self.client.request("PATCH", f"/v2/databases/{self.id}/config", json={"config": settings})
 
-    def configured(self, name: str) -> Any:
-        """Return the value of a setting that is wanted."""
-        return self._client.request("GET", f"/v2/databases/{self.id}/config")["config"].get(name)
-
-    def reason(self) -> str:
-        """What is told of its health."""
-        return str(self.shown()["cenote"]["reason"])
-
-    def resize(self, size: str = "", nodes: int | None = None) -> None:
-        self._count = nodes or self._count
-        wanted = {"size": size or self.shown()["size"], "num_nodes": self._count}
-        self._client.request("PUT", f"/v2/databases/{self.id}/resize", json=wanted)
+    def resize(self, size: str) -> None:
+        wanted = {"size": size, "num_nodes": len(self.hosts)}
+        self.client.request("PUT", f"/v2/databases/{self.id}/resize", json=wanted)
 
     def switch(self) -> None:
         self._client.request("POST", f"/v2/databases/{self.id}/switchover", json={})
 
     def update(self) -> None:
-        self._client.request("PUT", f"/v2/databases/{self.id}/install_update")
+        self.client.request("PUT", f"/v2/databases/{self.id}/install_update")
 
     def wait_until_healthy(self, seconds: float = HEALTHY_SECONDS, id: str = "") -> None:
         def is_healthy() -> bool:
@@ -162,13 +125,17 @@ class Trio:
 
     def rows(self, node: str, query: str, *, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Ask a node's server as the superuser; [] if the query has no rows."""
-        port = next(one["port"] for one in self._nodes() if one["name"] == node)
-        sockets = Layout(self.host(node).data_dir).cluster(self.id).sockets
-        with psycopg.connect(
-            host=str(sockets), port=port, user="postgres", dbname=database, autocommit=True, connect_timeout=5
-        ) as connection:
+        with psycopg.connect(self.conninfo(node, database), autocommit=True) as connection:
             done = connection.execute(query.encode())
             return done.fetchall() if done.description else []
+
+    def conninfo(self, node: str, database: str) -> str:
+        """Return how the superuser connects to a node's server."""
+        port = next(one["port"] for one in self.shown()["cenote"]["nodes"] if one["name"] == node)
+        sockets = Layout(self.host(node).data_dir).cluster(self.id).sockets
+        return conninfo.make_conninfo(
+            host=str(sockets), port=port, user="postgres", dbname=database, connect_timeout=5
+        )
 
     def on_primary(self, query: str, *, database: str = "postgres") -> list[tuple[Any, ...]]:
         primary = wait_until("a node takes writes", HEALTHY_SECONDS, self.primary)
