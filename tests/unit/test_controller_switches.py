@@ -44,11 +44,14 @@ def switching(stage: SwitchStage = PREPARING, **changes: Any) -> Cluster:
     return replace(TRIO, switchover=replace(switch, **changes))
 
 
-def reports(cluster: Cluster, *held: str, ready: bool = True) -> dict[str, NodeStatus]:
-    """What hosts report that have prepared and hold what is asked for."""
+def reports(
+    cluster: Cluster, *held: str, ready: bool = True, busy: Collection[str] = ()
+) -> dict[str, NodeStatus]:
+    """What hosts report that have prepared and hold what is asked for; those that are ``busy`` cannot."""
     assert cluster.switchover is not None
     attempt = cluster.switchover.attempt
     found = {name: replace(one, held_for=attempt if name in held else "") for name, one in GOOD.items()}
+    found = {name: replace(one, free_for="" if name in busy else attempt) for name, one in found.items()}
     return {**found, "node-1": replace(found["node-1"], ready_for=attempt if ready else "")}
 
 
@@ -74,6 +77,22 @@ def test_pools_are_held_once_the_writer_is_ready_and_the_other_node_close() -> N
     seen = {**reports(switching()), "node-2": far}
     assert step(switching(), "node-1", seen, HOSTS, waited=0, now=NOW) is None
     assert "5 MiB behind" in switch_progress.waits_for(switching(), "node-1", seen, HOSTS)
+
+
+def test_nobody_is_held_while_a_transaction_in_a_pool_of_any_host_goes_on() -> None:
+    cluster = switching()
+    for busy in NAMES:
+        seen = reports(cluster, busy=(busy,))
+        assert step(cluster, "node-1", seen, HOSTS, waited=30, now=NOW) is None
+        seen[busy] = replace(seen[busy], busy_seconds=7)
+        words = "a transaction in a pool has been open for 7 s"
+        assert switch_progress.waits_for(cluster, "node-1", seen, HOSTS) == words
+    others = [host for host in HOSTS if host != HOSTS[1]]
+    found = step(cluster, "node-1", reports(cluster, busy=NAMES[1:2]), others, waited=0, now=NOW)
+    assert found is not None, "a host that does not answer holds nobody"
+    before = replace(cluster.switchover, tries=1) if cluster.switchover else None
+    again = replace(cluster, switchover=before)
+    assert step(again, "node-1", reports(cluster), HOSTS, waited=30, now=NOW) is None, "of the attempt before"
 
 
 def test_the_writer_is_restarted_in_its_place_and_its_pools_go_on_as_soon_as_it_says_so() -> None:

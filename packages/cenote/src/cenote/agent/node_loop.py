@@ -27,7 +27,7 @@ from cenote.engine.plan.context import Follower, HostContext, NodeContext, NodeK
 from cenote.errors import CenoteError, NotFound, ServerGone, Unavailable
 from cenote.host import control_file, processes, trash
 from cenote.host.executor import Executor
-from cenote.model.records import Cluster, Node
+from cenote.model.records import Cluster, Node, SwitchStage
 from cenote.model.status_records import UpgradeReport
 from cenote.model.topology import has_standbys, in_words, node_key
 from cenote.rules import replicas, repository_identity, rolling, storage, sweep
@@ -44,6 +44,7 @@ POLL_OFTEN = 0.03  # at most, while clients are held for a switch
 HELD_LONG = 15.0  # seconds after which the switch has failed, or its other host is away
 OTHER_USERS_PAUSE = 1.0  # seconds until pools work for roles that SQL has just made; it may make many
 RESTARTING_PAUSE = 0.3  # seconds between looks while another node of the cluster is restarted
+BUSY_PAUSE = 0.5  # seconds between looks whether transactions in pools have ended, for a switch
 UPGRADING_PAUSE = 0.5  # seconds between looks at what is left of an upgrade to another major version
 WORTH_REPORTING = 0.1  # seconds
 # A server that fails to start is started again and again; what is shown meanwhile is that it fails.
@@ -298,6 +299,8 @@ class NodeLoop:
             pause = min(pause, self._host_context.timing.resync_interval_nearly_full)
         if (missing := self._until_followed(stored.value)) is not None:
             pause = min(pause, missing)
+        if self._is_busy(stored.value):
+            pause = min(pause, BUSY_PAUSE)
         soon = await self._drop(stored)
         return pause if soon is None else min(pause, soon)
 
@@ -372,6 +375,7 @@ class NodeLoop:
             self._is_upgrading(),
             context.cluster.restart_turn is not None,
             self._until_followed(context.cluster),
+            self._is_busy(context.cluster),
             NodeKind.REPLICA in context.kinds,  # how far it is does not show in its trace
         )
         if converged.settled and not any(waits):
@@ -382,6 +386,12 @@ class NodeLoop:
         """Return whether the new server of an upgrade works, and something of it is still to be done."""
         seen = self._pass.seen.get("major_upgrade")
         return isinstance(seen, UpgradeReport) and not (seen.done or seen.refused)
+
+    def _is_busy(self, cluster: Cluster) -> bool:
+        """Return whether a switch waits for transactions in the pools of this host."""
+        switch = cluster.switchover
+        is_prepared = switch is not None and switch.stage is SwitchStage.PREPARING
+        return switch is not None and is_prepared and self._reports.last().free_for != switch.attempt
 
     def _until_followed(self, cluster: Cluster) -> float | None:
         leads = has_standbys(cluster) and self._store.leader(cluster) == self._node_name

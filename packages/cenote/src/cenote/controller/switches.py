@@ -1,6 +1,7 @@
 """A planned switch of a cluster with several nodes: what its record becomes next, by what is reported.  Pure.
 
-PREPARING → HOLDING when the writer has written a checkpoint and the other node follows closely; → SWITCHING
+PREPARING → HOLDING when the writer has written a checkpoint, the other node follows closely and no
+transaction in a pool has been open for long; → SWITCHING
 when all poolers hold their pools; over as soon as another node takes writes.  Back to PREPARING, with a pause
 that grows, when the pools could not be held together in time, so that nobody is held for long; given up at
 the switch's own deadline.  Which node takes writes is Patroni's word alone.
@@ -65,7 +66,7 @@ def step(
         return _given_up(cluster, switch, switch_progress.waits_for(cluster, leader, reports, alive))
     match switch.stage:
         case SwitchStage.PREPARING:
-            return _prepared(cluster, switch, reports, waited, now)
+            return _prepared(cluster, switch, reports, alive, waited, now)
         case SwitchStage.HOLDING:
             if asked or not switch_progress.not_held(cluster, switch, reports, alive):
                 return _next(cluster, switch, SwitchStage.SWITCHING, "all pools are held", now)
@@ -104,10 +105,11 @@ def _prepared(
     cluster: Cluster,
     switch: Switchover,
     reports: Mapping[str, NodeStatus],
+    alive: Collection[str],
     waited: float,
     now: datetime,
 ) -> Step | None:
-    if waited < _pause(switch) or switch_progress.hindrance(switch, reports):
+    if waited < _pause(switch) or switch_progress.hindrance(cluster, switch, reports, alive):
         return None
     return _next(cluster, switch, SwitchStage.HOLDING, "its pools are to be held", now)
 

@@ -268,6 +268,23 @@ async def leads(conninfo: str, patience: float = 0.0) -> bool:
         return False
 
 
+async def rows_of_node(conninfo: str, query: str, seconds: float) -> list[tuple[Any, ...]]:
+    """Ask the server of another node as the superuser; CenoteError unless it answers in so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            async with await psycopg.AsyncConnection.connect(
+                conninfo,
+                dbname=SUPERUSER,
+                autocommit=True,
+                options="-c search_path=pg_catalog,pg_temp -c role=none -c log_statement=none",
+            ) as connection:
+                return await (await connection.execute(query.encode())).fetchall()
+    except TimeoutError:
+        raise CenoteError(_SILENT.format(seconds=seconds)) from None
+    except psycopg.Error as error:
+        raise _public_error(error, "a query to PostgreSQL of another node") from None
+
+
 async def _recovers(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> bool:
     with _deadline(connection, _CONNECT_SECONDS):
         [(setting,)] = await (await connection.execute(b"SHOW in_hot_standby")).fetchall()

@@ -143,8 +143,10 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     last upgrade of it that was worked on.
     Of the node that takes writes, ``followers`` are those that receive what it writes, and ``quorum`` those
     of which each commit waits for one, as its server says.  ``held_for`` is the attempt at a planned switch
-    that the host holds its pools for, and ``ready_for`` the one that the writer has prepared.  ``led_to`` is
-    the node that the host's pools lead to, since they were held last; "" while they are held.
+    that the host holds its pools for, and ``ready_for`` the one that the writer has prepared.  ``free_for``
+    is the one for which no transaction in the host's pools has been open for long, and ``busy_seconds`` for
+    how long one has.  ``led_to`` is the node that the host's pools lead to, since they were held last; ""
+    while they are held.
     ``restart`` is that of a node of several whose server is to be restarted, None while none is due;
     ``restarted_for`` is the attempt at a restart of the writer in its place that was carried out.
 
@@ -211,6 +213,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     led_to: str = ""
     held_for: str = ""
     ready_for: str = ""
+    free_for: str = ""
+    busy_seconds: int = 0
     restart: PendingRestart | None = None
     restarted_for: str = ""
     migration: MigrationReport | None = None

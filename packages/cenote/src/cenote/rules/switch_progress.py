@@ -21,7 +21,7 @@ def waits_for(
         return "no node takes writes at this moment"
     match switch.stage:
         case SwitchStage.PREPARING:
-            return hindrance(switch, reports) or "the next attempt"
+            return hindrance(cluster, switch, reports, alive) or "the next attempt"
         case SwitchStage.HOLDING:
             missing = not_held(cluster, switch, reports, alive)
             reasons = [reports[name].reason for name in missing if name in reports]
@@ -30,14 +30,25 @@ def waits_for(
             return f"{switch.source} restarts" if switch.in_place else f"{switch.target} takes over"
 
 
-def hindrance(switch: Switchover, reports: Mapping[str, NodeStatus]) -> str:
-    """Return why clients cannot be held yet, "" if they can."""
+def hindrance(
+    cluster: Cluster, switch: Switchover, reports: Mapping[str, NodeStatus], alive: Collection[str]
+) -> str:
+    """Return why clients are not held yet, "" if they can be, and are likely not to be in vain."""
     source = reports.get(switch.source)
-    if source is not None and switch.in_place:
-        return "" if source.ready_for == switch.attempt else "a checkpoint is written"
-    if reason := lag(switch.source, switch.target, reports):
+    if (source is None or not switch.in_place) and (reason := lag(switch.source, switch.target, reports)):
         return reason
-    return "" if source is not None and source.ready_for == switch.attempt else "a checkpoint is written"
+    if source is None or source.ready_for != switch.attempt:
+        return "a checkpoint is written"
+    return _busy(switch, [reports.get(name) for name in poolers(cluster, alive)])
+
+
+def _busy(switch: Switchover, seen: Collection[NodeStatus | None]) -> str:
+    """Return which transactions in pools have to end first, "" for none."""
+    others = [one for one in seen if one is None or one.free_for != switch.attempt]
+    if not others:
+        return ""
+    longest = max((one.busy_seconds for one in others if one is not None), default=0)
+    return f"a transaction in a pool has been open for {longest} s" if longest else "its pools are looked at"
 
 
 def lag(writer: str, name: str, reports: Mapping[str, NodeStatus]) -> str:

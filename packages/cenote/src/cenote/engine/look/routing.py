@@ -20,7 +20,7 @@ from cenote.host import files, pauses, processes, sql
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.model import topology
-from cenote.model.records import Node, PoolMode
+from cenote.model.records import Node, PoolMode, SwitchStage
 from cenote.model.standby_pools import standby_pools
 
 LEADS_SECONDS = 1.0  # in which a node says whether it takes writes; clients wait, and it is asked again
@@ -100,12 +100,16 @@ async def _busy(session: Session) -> set[str]:
 
 
 async def _oldest(context: NodeContext, pools: Collection[str], session: Session) -> float:
-    """Return the age of the oldest transaction in pools; 0 for those of a server on another host.
+    """Return the age of the oldest transaction in pools, which only the server that they lead to knows.
 
-    Nobody but that server could tell.  Such pools are held only if they get free in time.
+    That of another host is asked before pools are held, and not while clients wait: then they are held only
+    if they get free in time.
     """
-    writer = topology.writer(context.cluster, context.leader)
-    if writer is None or writer.host != context.node.host:
+    writer, switch = topology.writer(context.cluster, context.leader), context.cluster.switchover
+    if writer is None or switch is None:
+        return 0.0
+    is_here = writer.host == context.node.host
+    if not is_here and switch.stage is not SwitchStage.PREPARING:
         return 0.0
     servers = await session.console("SHOW SERVERS")
     pids = [int(row["remote_pid"]) for row in servers if row["database"] in pools and row["remote_pid"]]
@@ -139,13 +143,11 @@ async def _leads(context: NodeContext) -> bool:
     if writer.host == context.node.host:
         async with contextlib.aclosing(_session_of(context, writer)) as direct:
             return await sql.ends_recovery(lambda: _recovers(direct), LEADS_SECONDS)
-    address = context.addresses.get(writer.host, "")
-    certificate, name = context.cluster_paths.certificate, context.paths.slot
-    place = conninfo.of_node(address, writer.port, certificate, name)
-    if address:
+    place = _place_of(context, writer)
+    if place is not None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEADS_SECONDS):
-                return await sql.leads(conninfo.render(place), LEADS_SECONDS)
+                return await sql.leads(place, LEADS_SECONDS)
     return False
 
 

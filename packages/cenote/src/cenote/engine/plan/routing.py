@@ -194,7 +194,7 @@ def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
     if mark is not None and topology.holds_for_upgrade(context.cluster):
         attempt = mark.attempt
     held_for = attempt if is_held(seen) else ""
-    found: dict[str, object] = {"held_for": held_for}
+    found: dict[str, object] = {"held_for": held_for, **_free(context, seen)}
     if not seen.files:
         return found
     if seen.leads and seen.pause is not None:  # this pass ends the pause
@@ -205,6 +205,15 @@ def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
     if seen.pause is None and not seen.paused and not needs_writer(context, seen):
         found["led_to"] = context.leader or ""
     return found
+
+
+def _free(context: NodeContext, seen: Seen) -> dict[str, object]:
+    """Tell for which attempt at a switch nobody would be held in vain, and what is in the way."""
+    switch = context.cluster.switchover
+    if switch is None or switch.stage is not SwitchStage.PREPARING or context.leader != switch.source:
+        return {"free_for": "", "busy_seconds": 0}
+    is_busy = seen.unknown or (seen.oldest > LONG and not switch.cut)
+    return {"free_for": "" if is_busy else switch.attempt, "busy_seconds": int(seen.oldest)}
 
 
 def is_needed(context: NodeContext) -> bool:
