@@ -172,10 +172,18 @@ def test_pools_are_held_within_the_time_that_they_get_or_none_of_them(labs: Shar
             with pytest.raises(CenoteError, match="busy: a transaction in the pool transactions"):
                 await place.executor.do(hold, session)
             assert await ask(cluster, pool="transactions") == 42
+        assert not place.executor.holds(bouncer, hold.pools)
         await place.executor.do(hold, session)
         assert await session.is_paused()
+        assert place.executor.holds(bouncer, hold.pools)
+        assert not place.executor.holds(bouncer, ("transactions", "another"))
         await place.executor.do(Resume(bouncer), session)
+        assert not place.executor.holds(bouncer, hold.pools)
         assert await ask(cluster, pool="transactions") == 42
+        early = HoldPools(bouncer, "a test", ("not made yet", "transactions"), or_none=True)
+        await place.executor.do(early, session)
+        assert await session.is_paused(), "PgBouncer knows one of them"
+        await place.executor.do(Resume(bouncer), session)
         await session.close()
         assert not model.file_of(pooler_of(place, cluster).folder).exists()
 

@@ -65,6 +65,11 @@ def test_who_leads_is_followed_and_what_patroni_writes_each_second_tells_nobody(
         await followed.becomes(ours, Agreed(leader="node-1", identifier="7", shared=b"{}"))
         await followed.becomes(other, Agreed(leader="node-3"))
         assert sorted(followed.told) == sorted([ours, other])
+        for blanks in (b"{} ", b"{}"):  # which have Patroni look, for a switch
+            await followed.write(put(key(ours, "config"), blanks))
+        await followed.write(put(key(other, "leader"), b"node-2"))
+        await followed.becomes(other, Agreed(leader="node-2"))
+        assert followed.told[2:] == [other]
         assert not followed.agreements.is_silent(ours, "node-1")
         await followed.write(delete(key(ours, "leader")), delete(key(ours, "members/node-1")))
         await followed.becomes(ours, Agreed(identifier="7", shared=b"{}"))

@@ -115,7 +115,7 @@ def test_standbys_whose_address_is_not_known_or_whose_port_is_another_are_left_o
 
 def test_a_primary_whose_address_is_not_known_is_led_to_by_no_guess() -> None:
     unknown = replace(context("node-2"), addresses={"here": "10.0.0.1", "there": ""})
-    assert kinds(pass_of(unknown, seen_of(context("node-1"), leads=True))) == [HoldPools]
+    assert kinds(pass_of(unknown, seen_of(context("node-1"), leads=True))) == [HoldPools, Wait]
     contents = dict(pooler.configuration_files(context("node-1")))
     seen = pooler.Seen(dict(contents), CERTIFICATE, loaded.Loaded(PROCESS, None), listening=True, at=MOMENT)
     assert list(pooler.configure(unknown, seen)) == []
@@ -142,8 +142,10 @@ def test_clients_follow_the_new_primary_as_soon_as_it_takes_writes() -> None:
     held = replace(seen, paused=True, held=True, pause=HELD)
     assert kinds(pass_of(wanted, held)) == [Wait]
     led = pass_of(wanted, replace(held, leads=True))
-    assert kinds(led) == [HoldPools, WriteFile, Reload, Resume]
-    cut = led[0]
+    assert kinds(led) == [WriteFile, Reload, Resume]
+    hanging = pass_of(wanted, replace(held, leads=True, hangs=True))
+    assert kinds(hanging) == [HoldPools, WriteFile, Reload, Resume]
+    cut = hanging[0]
     assert isinstance(cut, HoldPools)
     assert cut.cut == routing.LEFT, "queries that hang on the former primary end"
     planned = msgspec.structs.replace(TRIO, switchover=SWITCH)
@@ -163,13 +165,17 @@ def test_pools_and_users_that_are_new_wait_for_their_own_parts() -> None:
     assert b"new-pool" not in write.content
 
 
-def test_clients_are_held_while_no_node_takes_writes_and_the_pass_goes_on() -> None:
+def test_clients_are_held_while_no_node_takes_writes_and_the_pass_waits_for_one_at_first() -> None:
     seen = seen_of(context("node-1"))
-    assert kinds(pass_of(context(None), seen)) == [HoldPools]
-    assert kinds(pass_of(context("node-1"), replace(seen, is_up=False))) == [HoldPools]
+    assert kinds(pass_of(context(None), seen)) == [HoldPools, Wait]
+    assert kinds(pass_of(context("node-1"), replace(seen, is_up=False))) == [HoldPools, Wait]
     held = replace(seen, paused=True, held=True, pause=HELD)
-    assert pass_of(context(None), held) == []
-    ending = replace(HELD, until=MOMENT.seconds + 1)
+    [wait] = pass_of(context(None), held)
+    assert isinstance(wait, Wait)
+    assert (wait.at_once, wait.often) == (True, False), "the new one wakes it"
+    long_ago = replace(HELD, since=MOMENT.seconds - routing.SOON)
+    assert pass_of(context(None), replace(held, pause=long_ago)) == [], "the pass goes on"
+    ending = replace(long_ago, until=MOMENT.seconds + 1)
     assert kinds(pass_of(context(None), replace(held, pause=ending))) == [HoldPools], "nobody prolongs it"
     assert pass_of(context(None), replace(seen, pools=())) == []
 
@@ -228,6 +234,7 @@ def test_pools_are_held_for_a_switch_when_nobody_is_in_the_middle_of_something()
     assert isinstance(hold, HoldPools)
     assert (hold.or_none, hold.anyway) == (True, False)
     assert isinstance(wait, Wait)
+    assert wait.now == {"held_for": SWITCH.attempt}, "it is told without another look"
     held = replace(seen, paused=True, held=True, pause=HELD)
     assert kinds(pass_of(wanted, held)) == [Wait]
     assert routing.report(wanted, held)["held_for"] == SWITCH.attempt

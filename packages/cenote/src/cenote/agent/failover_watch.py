@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from cenote.model.records import PoolMode
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+DECIDED_SECONDS = 3.0  # in which another node takes over from a server that has died
 
 
 class FailoverWatch:
@@ -34,6 +36,7 @@ class FailoverWatch:
         self._executor, self._look_again = executor, look_again
         self._watch = processes.ProcessWatch()
         self._context: NodeContext | None = None
+        self._fired: tuple[float, NodeContext] | None = None  # when (monotonic), and what was known then
         self._holding: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
 
@@ -54,6 +57,29 @@ class FailoverWatch:
             self._watch.add(process, self._fire)
         return signs
 
+    def holds(self) -> bool:
+        """Return whether all pools of the cluster are held by this process."""
+        return self._context is not None and self._holds(self._context)
+
+    def is_undecided(self, leader: str | None) -> bool:
+        """Return whether clients are held, or about to be, and a pass could do nothing for them.
+
+        ``leader`` is the node that is named now.  The next one would wait for the end of such a pass.  Only a
+        server of another host may turn out to be there.
+        """
+        if self._fired is None or self._context is None:
+            return False
+        if self._context.cluster.major_upgrade is not None:  # its passes end servers, and start them
+            return False
+        since, context = self._fired
+        is_holding = self._holding is not None and not self._holding.done()
+        if time.monotonic() - since > DECIDED_SECONDS or not (is_holding or self._holds(context)):
+            return False
+        if leader is None or is_holding:
+            return leader in (None, context.leader)
+        is_own = NodeKind.WRITER in context.kinds and processes.find(context.server) is None
+        return is_own and leader == context.leader
+
     def close(self) -> None:
         self._watch.close()
         self._executor.release_hold()  # another node of this host prepares it anew
@@ -65,13 +91,15 @@ class FailoverWatch:
         if self._context is None:
             self._look_again()
         elif self._holding is None or self._holding.done():
+            self._fired = time.monotonic(), self._context
             self._holding = asyncio.create_task(self._hold(self._context), name="holding pools")
 
     async def _hold(self, context: NodeContext) -> None:
-        pools = tuple(pool.name for pool in context.cluster.pools if pool.mode is not PoolMode.SESSION)
+        pools = _pools(context)
         session = session_of(context)
         try:
-            if pools and processes.find(context.bouncer) is not None:
+            # For a switch they are held before the writer ends.
+            if pools and not self._holds(context) and processes.find(context.bouncer) is not None:
                 change = HoldPools(context.bouncer, routing.FAILOVER, pools, routing.AT_ONCE, anyway=True)
                 await self._executor.do(change, session)
                 log.info("cluster %s: held its pools, as its primary seems to be gone", context.in_words)
@@ -80,6 +108,9 @@ class FailoverWatch:
         finally:
             await session.close()
             self._look_again()
+
+    def _holds(self, context: NodeContext) -> bool:
+        return self._executor.holds(context.bouncer, _pools(context))
 
     async def _look(self) -> None:
         """Notice when somebody writes the settings of a primary: commits may not wait for a standby then."""
@@ -91,6 +122,10 @@ class FailoverWatch:
             if known is not None and found is not None and found != known:
                 self._look_again()
             known = found
+
+
+def _pools(context: NodeContext) -> tuple[str, ...]:
+    return tuple(pool.name for pool in context.cluster.pools if pool.mode is not PoolMode.SESSION)
 
 
 def _times(context: NodeContext) -> tuple[datetime | None, ...]:

@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 POLL_FIRST, POLL_MOST = 0.005, 0.5  # seconds between passes while a server is starting
 POLL_GROWTH = 1.2
 POLL_OFTEN = 0.03  # at most, while clients are held for a switch
+POLL_SUSPICION = 0.15  # while clients are held, and it may turn out that they need not be
+HELD_SOON = 3.0  # seconds in which a switch is over, unless something has to be looked at
 HELD_LONG = 15.0  # seconds after which the switch has failed, or its other host is away
 OTHER_USERS_PAUSE = 1.0  # seconds until pools work for roles that SQL has just made; it may make many
 RESTARTING_PAUSE = 0.3  # seconds between looks while another node of the cluster is restarted
@@ -245,6 +247,10 @@ class NodeLoop:
             return timing.resync_interval, PassResult.FAILED
         if stored is None or not self._is_here(stored.value):
             return None, PassResult.DONE
+        if self._is_held(stored.value):
+            return POLL_MOST, PassResult.WAITING
+        if self._failover_watch.is_undecided(self._store.leader(stored.value)):
+            return POLL_SUSPICION, PassResult.WAITING
         began = self._passes.begin(self.label)
         self._began = time.monotonic()
         # Changes that follow one another closely do not put off the look at everything.
@@ -255,6 +261,20 @@ class NodeLoop:
         self._passes.end(self.label, result, began)
         self._began = None
         return pause, result
+
+    def _is_held(self, cluster: Cluster) -> bool:
+        """Return whether a pass would only find that pools are held for a switch, and nobody leads yet.
+
+        It would take the processor from what their clients wait for, and the new leader would wait for it.
+        """
+        switch = cluster.switchover
+        if cluster.deleted_at is not None or switch is None or switch.in_place:
+            return False
+        if switch.stage is SwitchStage.PREPARING or self._reports.last().held_for != switch.attempt:
+            return False
+        is_led = self._store.leader(cluster) not in (None, switch.source)
+        is_soon = time.monotonic() - self._waiting_since < HELD_SOON
+        return not is_led and is_soon and self._failover_watch.holds()
 
     async def _attempt(self, stored: Stored[Cluster], *, full: bool) -> tuple[float, PassResult]:
         """Make a pass; return the seconds until the next one, and the result."""
@@ -316,7 +336,7 @@ class NodeLoop:
         elif self._poll >= WORTH_REPORTING and self._outlasts_failure():
             await self._report_unfinished(stored, reason, waiting=True)
         if waiting.at_once:  # what follows needs the processor that more looks would take
-            return POLL_MOST
+            return POLL_SUSPICION if often else POLL_MOST
         pause, self._poll = self._poll, min(self._poll * POLL_GROWTH, POLL_MOST)
         is_soon = time.monotonic() - self._waiting_since < HELD_LONG
         return min(pause, POLL_OFTEN) if often and is_soon else pause

@@ -221,6 +221,7 @@ class NodePass:
 
     async def _do(self, change: Change, context: NodeContext, session: Session) -> None:
         if isinstance(change, Wait):
+            self.seen = {**self.seen, **change.now}
             raise Waiting(change.reason, often=change.often, at_once=change.at_once)
         if isinstance(change, Refuse):
             raise CenoteError(change.reason)

@@ -107,6 +107,11 @@ class Executor:
         """End what was started for that."""
         self._spare_guard.close()
 
+    def holds(self, pooler: Program, pools: Collection[str]) -> bool:
+        """Return whether this process holds all of these pools, and none of their clients has a server."""
+        hold = self._holds.get(pooler.directory)
+        return hold is not None and hold.pools.issuperset(pools) and hold.lasts()
+
     async def do(self, change: Change, session: sql.Session) -> None:
         """Carry out one change; raise CenoteError or OSError if it fails."""
         match change:
@@ -272,6 +277,8 @@ class Executor:
         try:
             place_of_pools = session.sockets, session.pool_port
             await sql.pause_pools(*place_of_pools, change.pools, change.patience, change.cut)
+            if (hold := self._holds.get(pooler.directory)) is not None:
+                hold.pools = frozenset(change.pools)
         except CenoteError:
             if change.or_none:
                 await self._resume(pooler, session)
@@ -283,8 +290,7 @@ class Executor:
             raise
 
     async def _resume(self, pooler: Program, session: sql.Session) -> None:
-        if await session.is_paused():
-            await session.resume()
+        await session.resume()
         self._let_go(pooler)
         await pauses.remove(_folder_of_pause(pooler), *OURS)
 

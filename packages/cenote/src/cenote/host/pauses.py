@@ -39,10 +39,16 @@ class Pooler:
 
 
 class Hold:
-    """A pause that this process holds: it is prolonged until ``let_go`` or, at most, for ``LONGEST``."""
+    """A pause that this process holds: it is prolonged until ``let_go`` or, at most, for ``LONGEST``.
 
-    def __init__(self, pooler: Pooler, pause: Pause) -> None:
-        self._pooler, self._pause = pooler, pause
+    ``pools`` are those that the pooler has said that they are paused.
+    """
+
+    pools: frozenset[str] = frozenset()
+
+    def __init__(self, pooler: Pooler, pause: Pause, guarding: asyncio.Task[None] | None = None) -> None:
+        """``guarding`` ends once the guard has said that it runs."""
+        self._pooler, self._pause, self._guarding = pooler, pause, guarding
         self._task = asyncio.create_task(self._prolong(), name=f"pause {pause.id}")
 
     def lasts(self) -> bool:
@@ -115,8 +121,14 @@ async def hold(pooler: Pooler, owner: str, why: str, spare: SpareGuard | None = 
                 raise CenoteError(f"the pools are paused by the {found.owner}: {found.why}")
             pause = replace(pause, since=found.since)  # it goes on
         _write(pooler.folder, pause)
-    await asyncio.to_thread(_start_guard, pooler, pause, spare)
-    return Hold(pooler, pause)
+    arguments = (str(pooler.console), str(pooler.folder), pauses.FILE, pause.id)
+    taken = None if spare is None else spare.take(arguments)
+    guarding = asyncio.create_task(asyncio.to_thread(_start_guard, arguments, taken), name="guard of a pause")
+    if taken is None:
+        await guarding
+    else:  # it was started before, and reads its arguments whatever becomes of us
+        guarding.add_done_callback(_log_failure)
+    return Hold(pooler, pause, guarding)
 
 
 async def remove(folder: Path, *owners: str) -> None:
@@ -164,12 +176,15 @@ async def _locked(folder: Path) -> AsyncIterator[None]:
         os.close(directory)
 
 
-def _start_guard(pooler: Pooler, pause: Pause, spare: SpareGuard | None) -> None:
-    """Start the guard, or take the one that is there, and wait until it runs; CenoteError if it does not."""
-    arguments = (str(pooler.console), str(pooler.folder), pauses.FILE, pause.id)
-    ready = spare is not None and _is_ready(spare.take(arguments))
-    if not ready and not _is_ready(_started(*arguments)):
+def _start_guard(arguments: Sequence[str], taken: subprocess.Popen[bytes] | None) -> None:
+    """Wait until the guard that was taken runs, or start one; CenoteError if that does not run."""
+    if not _is_ready(taken) and not _is_ready(_started(*arguments)):
         raise CenoteError("the process that ends a pause does not start")
+
+
+def _log_failure(guarding: asyncio.Task[None]) -> None:
+    if not guarding.cancelled() and (error := guarding.exception()) is not None:
+        log.warning("a pause has no guard: %s", error)
 
 
 def _started(*arguments: str) -> subprocess.Popen[bytes]:

@@ -34,6 +34,7 @@ _FULL = ("too many clients", "remaining connection slots")
 # Whatever answers on a socket of the servers' account could ask for a password, and be told the one that our
 # user's ~/.pgpass has for any host.
 _PASSFILE = "/nonexistent"
+_NO_POOL = "no such database"  # what PgBouncer says of a pool that it has not
 _PAUSED = {"key": "paused", "value": "yes"}  # a row of SHOW STATE
 # Our statements may contain a verifier, so the server must not record them: not in its log, even if they fail
 # or are slow, not in pg_stat_statements, and not in pg_stat_activity, which pg_monitor can read.  Some are
@@ -330,10 +331,8 @@ async def pause_pools(
     CenoteError when it takes more than ``patience`` seconds.  Those that are paused stay so then, or are
     about to be, as PgBouncer takes no pause of one pool back when its client leaves.
     """
-    [rows] = await console(sockets, port, "SHOW DATABASES")
     # Also those that are paused: what a process began that was killed may still wait for transactions.
-    known = [row["name"] for row in rows if row["name"] in pools]
-    pausing = [asyncio.create_task(_pause(sockets, port, name, patience)) for name in known]
+    pausing = [asyncio.create_task(_pause(sockets, port, name, patience)) for name in pools]
     if cut is not None and pausing:
         _, waiting = await asyncio.wait(pausing, timeout=cut)
         if waiting:
@@ -364,7 +363,8 @@ async def _pause(sockets: Path, port: int, name: str, patience: float) -> None:
             with _deadline(connection, patience, late):
                 await _run_on_console(connection, command)
     except psycopg.Error as error:
-        raise _public_error(error, f"{command} on PgBouncer") from None
+        if not str(error.diag.message_primary).startswith(_NO_POOL):  # it does not know that one yet
+            raise _public_error(error, f"{command} on PgBouncer") from None
 
 
 def console_name(name: str) -> str:

@@ -7,7 +7,7 @@ idempotent.  None shows a secret in its ``repr``.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -282,12 +282,14 @@ class Wait:
     """The pass has to wait for the machine; ``reason`` says in words for what.
 
     ``often``: clients are held meanwhile, so it is looked at every few milliseconds.  ``at_once``: somebody
-    waits for the reason itself, and what happens next wakes the node.
+    waits for the reason itself, and what happens next wakes the node.  ``now``: what the changes before have
+    made true of what the node reports.
     """
 
     reason: str
     often: bool = False
     at_once: bool = False
+    now: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,9 +303,9 @@ Change: TypeAlias = (
     MakeDirectory
     | WriteFile
     | Remove
+    | RemoveMark
     | Discard
     | Rename
-    | RemoveMark
     | ShortenLog
     | CopyTemplate
     | MakeEmptyData

@@ -126,7 +126,8 @@ class Agreements:
                 case "initialize":
                     after = replace(before, identifier=text)
                 case "config":
-                    after = replace(before, shared=value)
+                    # Blanks at its end ask for a switch (``failover_requests``), and say nothing.
+                    after = replace(before, shared=None if value is None else value.rstrip(b" "))
                 case _:
                     return set()
             known[id] = after

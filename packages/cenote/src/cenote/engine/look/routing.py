@@ -84,12 +84,13 @@ async def _with_pools(context: NodeContext, seen: Seen, session: Session) -> See
     }
     switch = context.cluster.switchover
     is_asked = switch is not None and switch.source == context.leader and seen.is_up
-    busy = await _busy(session) if is_asked and held and all(held.values()) else set()
+    busy = await _busy(session) if held and all(held.values()) else set()
     return replace(
         seen,
         pools=tuple(held),
         paused=any(row["paused"] for row in rows),
-        held=all(held.values()) and busy.isdisjoint(held),
+        held=all(held.values()) and not (is_asked and busy & held.keys()),
+        hangs=bool(busy & held.keys()),
         oldest=await _oldest(context, held.keys(), session) if is_asked else 0.0,
     )
 

@@ -32,6 +32,7 @@ PATIENCE = 0.8  # seconds in which pooled transactions have to end before a swit
 LEFT = 0.1  # seconds in which queries to a node that does not take writes any more may end
 UPGRADE_PATIENCE = 10.0  # the same before an upgrade; those that last longer end with the server
 AT_ONCE = 0.1  # the same when the server is gone
+SOON = 3.0  # seconds after which a pass does its other work, too, while no node takes writes
 GIVEN_UP = LONGEST / 4  # seconds after which clients are not held any more for a node that does not come
 
 _NOTHING = Loaded(None, None)
@@ -44,8 +45,8 @@ class Seen:
 
     ``is_up``: the node that takes writes has a server, as far as this host can tell; ``leads``: it takes
     writes, asked only while that matters.  ``pools`` are those whose clients can be held; ``held``: all are,
-    and none of their clients is in a transaction, which is asked before a switch.  ``oldest`` is the age of
-    the oldest transaction in them, in seconds.
+    and before a switch none of their clients is in a transaction; ``hangs``: after another node took over,
+    one still is.  ``oldest`` is the age of the oldest transaction in them, in seconds, asked before a switch.
     """
 
     files: Mapping[Path, bytes] = field(default_factory=dict, repr=False)
@@ -57,6 +58,7 @@ class Seen:
     pools: tuple[str, ...] = ()
     paused: bool = False
     held: bool = False
+    hangs: bool = False
     pause: Pause | None = None
     oldest: float = 0.0
     unknown: bool = False
@@ -74,16 +76,19 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         return
     if not pooler.knows_primary(context) or not seen.is_up:
         yield from _hold(context, seen, FAILOVER)
+        if _is_soon_led(context, seen):  # the rest of the pass would only keep clients waiting then
+            yield Wait("another node is about to take writes", at_once=True)
         return
     is_led = led(context, seen.files)[ini(context)] == seen.files[ini(context)]
     if is_led and not seen.paused and seen.pause is None:
         return
     if not seen.leads and not _is_given_up(seen):
         yield from _hold(context, seen, FAILOVER)
-        yield Wait(f"{context.leader} does not take writes yet", often=True)
+        yield Wait(f"{context.leader} does not take writes yet", often=True, at_once=True)
     if not is_led:
         is_planned = switch is not None and switch.target == context.leader
-        if seen.pools and not is_planned and not _is_given_up(seen):
+        may_hang = seen.hangs or not seen.held
+        if seen.pools and may_hang and not is_planned and not _is_given_up(seen):
             # Queries that hang on a node that is frozen, or cut off, would keep the pools' connections.
             yield HoldPools(context.bouncer, FAILOVER, seen.pools, 2 * LEFT, anyway=True, cut=LEFT)
         yield from _lead(context, seen)
@@ -138,6 +143,8 @@ def _for_switch(context: NodeContext, switch: Switchover, seen: Seen) -> Plan:
         why = RESTART if switch.in_place else SWITCH
         cut = LONG if switch.cut else None
         yield HoldPools(context.bouncer, why, seen.pools, PATIENCE, or_none=True, cut=cut)
+        # It has held them all, and each look more would have their clients wait for it.
+        yield Wait(_held(switch), at_once=True, now={"held_for": switch.attempt})
     yield Wait(_held(switch), often=True)
 
 
@@ -164,6 +171,14 @@ def _is_asked(context: NodeContext) -> bool:
 def _hold(context: NodeContext, seen: Seen, why: str) -> Plan:
     if seen.pools and not is_held(seen) and not _is_given_up(seen):
         yield HoldPools(context.bouncer, why, seen.pools, AT_ONCE, anyway=True)
+
+
+def _is_soon_led(context: NodeContext, seen: Seen) -> bool:
+    """Return whether clients are held, and have not been for long, for a node that takes over."""
+    switch = context.cluster.switchover
+    if not seen.pools or (switch is not None and switch.in_place):  # whose server this pass starts
+        return False
+    return seen.pause is None or seen.pause.held_for(seen.at) < SOON
 
 
 def is_held(seen: Seen) -> bool:
