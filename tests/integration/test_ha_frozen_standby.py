@@ -11,7 +11,8 @@ import pytest
 from cenote.host import processes
 from cenote.model.paths import NodePaths
 from cenote_client import Client
-from tests.integration.test_ha_service import (
+from tests.support.service import Service, added_pool, service
+from tests.support.several_nodes import (
     SECONDS,
     node,
     on_node,
@@ -22,7 +23,6 @@ from tests.integration.test_ha_service import (
     writer,
     writing,
 )
-from tests.support.service import Service, added_pool, service
 from tests.support.waiting import wait_until
 
 KEPT = 64  # MiB of WAL for slots

@@ -24,7 +24,9 @@ from tests.support.several_nodes import (
     SECONDS,
     may_take_over,
     node,
+    on_node,
     patroni,
+    reason,
     server,
     settled,
     several,
@@ -144,11 +146,6 @@ def test_data_that_cannot_follow_are_copied_anew_and_kept_until_then(
     wait_until("it is told", SECONDS, told)
 
 
-def reason(client: Client, cluster: Any) -> str:
-    found = client.request("GET", f"/v2/databases/{cluster['id']}")["database"]["cenote"]
-    return str(found["reason"])
-
-
 def is_at(path: Path, inode: int) -> bool:
     try:
         return path.stat().st_ino == inode
@@ -166,26 +163,6 @@ def promotions(client: Client, cluster: Any) -> list[str]:
 def waited_for(running: Service, cluster: Any, number: int) -> int:
     query = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'"
     return int(on_node(running, cluster, number, query)[0][0])
-
-
-def on_node(running: Service, cluster: Any, number: int, query: str) -> list[Any]:
-    """Ask a node's server as the superuser."""
-    place = node(running, cluster, number)
-    nodes = {one["name"]: one["port"] for one in shown_nodes(running, cluster)}
-    with psycopg.connect(
-        host=str(place.cluster.sockets),
-        port=nodes[f"node-{number}"],
-        user="postgres",
-        dbname="postgres",
-        autocommit=True,
-    ) as connection:
-        done = connection.execute(query.encode())
-        return done.fetchall() if done.description else []
-
-
-def shown_nodes(running: Service, cluster: Any) -> list[Any]:
-    with running.client() as client:
-        return list(client.request("GET", f"/v2/databases/{cluster['id']}")["database"]["cenote"]["nodes"])
 
 
 def test_servers_and_patroni_outlive_the_agent(running: Service, client: Client, trio: Any) -> None:

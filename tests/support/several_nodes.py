@@ -134,3 +134,28 @@ def writing(uri: str) -> Iterator[Writing]:
         yield ledger
     finally:
         ledger.stop()
+
+
+def shown_nodes(running: Service, cluster: Any) -> list[Any]:
+    with running.client() as client:
+        return list(client.request("GET", f"/v2/databases/{cluster['id']}")["database"]["cenote"]["nodes"])
+
+
+def on_node(running: Service, cluster: Any, number: int, query: str) -> list[Any]:
+    """Ask a node's server as the superuser."""
+    place = node(running, cluster, number)
+    nodes = {one["name"]: one["port"] for one in shown_nodes(running, cluster)}
+    with psycopg.connect(
+        host=str(place.cluster.sockets),
+        port=nodes[f"node-{number}"],
+        user="postgres",
+        dbname="postgres",
+        autocommit=True,
+    ) as connection:
+        done = connection.execute(query.encode())
+        return done.fetchall() if done.description else []
+
+
+def reason(client: Client, cluster: Any) -> str:
+    found = client.request("GET", f"/v2/databases/{cluster['id']}")["database"]["cenote"]
+    return str(found["reason"])
