@@ -1,6 +1,7 @@
 """Kills in the middle of an upgrade to another major version.
 
-After each, either the former or the new server answers with all rows, and it is the one that the API names.
+After each, either the former or the new server answers with all rows, and it is the one that the API names;
+so does a read replica.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import psycopg
 from cenote.host import processes
 from cenote.model.paths import Layout
 from cenote.model.topology import SHARED
+from cenote_client import CenoteError
 from faults.outcome import Outcome
 from tests.support import two_versions, upgrading
 from tests.support.service import answer_of, tried
@@ -28,32 +30,58 @@ from tests.support.waiting import wait_until
 
 LONGEST = 15.0  # seconds of an upgrade at most in which is killed
 TARGETS = ("agent", "service", "server", "programs", "server at once")
-TOGETHER = 5  # of so many kills, one is of a cluster with two nodes
+TOGETHER = 5  # for so many kills, one is made of a cluster with two nodes, and one of a replica's source
+REPLICA = "reader"
 
 
 def battery(kills: int, seed: str) -> list[Outcome]:
     chance, several = random.Random(seed), max(1, kills // TOGETHER)
-    with upgrading.site(clusters=kills + several + 2) as site:
-        lost = killed(site, kills, chance)
+    with upgrading.site(clusters=kills + 3 * several + 4) as site:
+        longest = _undisturbed(site)
+        lost = killed(site, kills, chance, longest=longest)
         lost_of_two = killed(site, several, chance, nodes=2)
+        lost_of_replicas = killed(site, several, chance, longest=longest, replica=True)
     return [
         Outcome("kill -9 during a major upgrade", kills, lost=lost),
         Outcome("kill -9 during that of two nodes", several, lost=lost_of_two),
+        Outcome("kill -9 during that of a replica's source", several, lost=lost_of_replicas),
     ]
 
 
-def killed(site: Site, kills: int, chance: random.Random, nodes: int = 1) -> list[str]:
-    """Upgrade a cluster of so many nodes for each kill; return what was lost."""
-    longest, problems = LONGEST, []
+def _undisturbed(site: Site) -> float:
+    """Return the seconds of an upgrade in which nothing is killed, so that kills fall into one."""
+    cluster = _prepared(site, "undisturbed", 1)
+    began = time.monotonic()
+    site.upgrade(cluster["id"])
+    site.settled(cluster["id"])
+    took = min(LONGEST, time.monotonic() - began)
+    print(f"an upgrade takes {took:.1f} s", flush=True)
+    return took
+
+
+def killed(
+    site: Site,
+    kills: int,
+    chance: random.Random,
+    nodes: int = 1,
+    longest: float = LONGEST,
+    *,
+    replica: bool = False,
+) -> list[str]:
+    """Upgrade a cluster of so many nodes for each kill, or one with a replica; return what was lost."""
+    problems: list[str] = []
     for number in range(kills):
-        cluster = _prepared(site, f"kill-{nodes}-{number}", nodes)
+        cluster = _prepared(site, f"kill-{'replica' if replica else nodes}-{number}", nodes)
+        if replica:
+            _add_replica(site, cluster["id"], number)
         target = TARGETS[number % len(TARGETS)]
         moment = 0.0 if target == "server at once" else chance.uniform(0.0, longest)
         began = time.monotonic()
         site.upgrade(cluster["id"])
         time.sleep(moment)
         what = _kill(site, cluster["id"], target)
-        problems += [f"{what} after {moment:.2f} s: {line}" for line in _judged(site, cluster)]
+        found = [*_judged(site, cluster), *(_judged_replica(site, cluster, number) if replica else ())]
+        problems += [f"{what} after {moment:.2f} s: {line}" for line in found]
         took = time.monotonic() - began
         version = site.cluster(cluster["id"])["version"]
         print(
@@ -93,6 +121,40 @@ def _judged(site: Site, cluster: Any) -> list[str]:
         found.append("rows are missing")
     found += _damaged(site, cluster)
     return found + [f"{what} is left" for what in site.remains(id)]
+
+
+def _add_replica(site: Site, id: str, number: int) -> None:
+    name = f"{REPLICA}-{number}"
+    site.client.request("POST", f"/v2/databases/{id}/replicas", json={"name": name})
+    wait_until("the replica follows", 120, lambda: _follows(site, id, name))
+
+
+def _follows(site: Site, id: str, name: str) -> Any:
+    """Return a replica that has all that its source has, None before."""
+    with contextlib.suppress(CenoteError):
+        found = site.client.request("GET", f"/v2/databases/{id}/replicas/{name}")["replica"]
+        is_good = found["status"] == "online" and found["cenote"]["health"] == "healthy"
+        return found if is_good else None
+    return None
+
+
+def _judged_replica(site: Site, cluster: Any, number: int) -> list[str]:
+    id, name = cluster["id"], f"{REPLICA}-{number}"
+    replica = wait_until("the replica follows again", 240, lambda: _as_its_source(site, id, name))
+    uri, shown = replica["connection"]["uri"], site.cluster(id)["version"]
+    found = []
+    if version_of(uri) != shown:
+        found.append(f"its source shows {shown}, and the replica is {version_of(uri)}")
+    if tried(uri, CHECKSUM) != cluster["checksum"]:
+        found.append("rows are missing on the replica")
+    return found
+
+
+def _as_its_source(site: Site, id: str, name: str) -> Any:
+    """Return a replica that follows and is not to be copied anew, None before."""
+    found = _follows(site, id, name)
+    is_behind = found is not None and "upgrading_from" in site.cluster(found["id"])["cenote"]
+    return None if is_behind else found
 
 
 def _damaged(site: Site, cluster: Any) -> list[str]:

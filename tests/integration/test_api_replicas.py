@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from cenote.api import Settings
 from cenote.controller.controller import Controller
 from cenote.model.status_records import NodeStatus, Standby
+from cenote.rules import major_upgrades
 from tests.support.api import HOST, POOL, Api, Apis
 
 OTHER = replace(HOST, id="there", name="there", address="127.0.1.7")
@@ -258,6 +259,66 @@ def test_a_replica_becomes_a_cluster_once_it_has_all_data(apis: Apis, reached: i
         assert any("read replica: added (of backend)" in words for words in told)
 
     apis.run(scenario, settings=AT_ONCE)
+
+
+def test_what_a_replica_shows_and_refuses_while_its_source_is_upgraded_and_made_anew_after_it(
+    apis: Apis,
+) -> None:
+    async def scenario(api: Api) -> None:
+        cluster = await sourced(api)
+        id = (await replicated(api, cluster))["id"]
+        await works(api, id)
+        own = f"/v2/databases/{id}"
+        source_id = UUID(cluster.rpartition("/")[2])
+        now = datetime.now(UTC).replace(microsecond=0)
+        newer = "99"
+        begun = await api.store.update_cluster(source_id, lambda one: major_upgrades.begun(one, newer, now))
+        former = begun.value.major_upgrade.source if begun.value.major_upgrade is not None else ""
+        shown = (await api.call("GET", own, 200))["database"]
+        assert (shown["version"], shown["cenote"]["upgrading_from"]) == (newer, former)
+        larger = {"size": "db-s-2vcpu-4gb", "num_nodes": 1}
+        for method, path, body in (
+            ("PUT", f"{cluster}/replicas/reports/promote", None),
+            ("PUT", f"{own}/resize", larger),
+        ):
+            message = await api.refusal(method, path, 412, json=body)
+            assert f"backend is being upgraded to PostgreSQL {newer}, and reports is made anew" in message
+        assert "is being upgraded" in await api.refusal(
+            "POST", f"{cluster}/replicas", 412, json={**REPLICA, "name": "more"}
+        )
+
+        await api.store.update_cluster(source_id, lambda one: replace(one, major_upgrade=None))
+        controller = Controller(api.store, api.sealer, "here", "a directory")
+        stored = api.store.cluster(source_id)
+        assert stored is not None
+        good = NodeStatus(reached=stored.revision, tried=stored.revision, at=now, data_version=newer)
+        await api.write_report(source_id, replace(good, data_version=former))
+        assert (await anew(api, controller, source_id, id)) == (former, 1)
+        await api.write_report(source_id, good)
+        assert (await anew(api, controller, source_id, id)) == (newer, 2)
+        assert (await anew(api, controller, source_id, id)) == (newer, 2)
+        shown = (await api.call("GET", own, 200))["database"]
+        assert (shown["version"], shown["status"]) == (newer, "creating")
+        assert "upgrading_from" not in shown["cenote"]
+        assert "is creating" in await api.refusal("PUT", f"{own}/resize", 412, json=larger)
+        await works(api, id, copy=2)
+        assert (await api.call("GET", own, 200))["database"]["status"] == "online"
+        await api.call("DELETE", f"{cluster}/replicas/reports", 204)
+
+    apis.run(scenario, settings=AT_ONCE)
+
+
+async def anew(api: Api, controller: Controller, source_id: UUID, id: str) -> tuple[str, int]:
+    """Have the controller look at a source; return the version of a replica and the number of its copy."""
+    source = api.store.living_cluster(source_id)
+    assert source is not None
+    changes = [(one.value, controller._of_upgraded(source)) for one in api.store.replicas(source_id)]
+    for replica, change in changes:
+        if change(replica) is not replica:
+            await api.store.update_cluster(replica.id, change)
+    found = api.store.cluster(UUID(id))
+    assert found is not None
+    return found.value.version, found.value.copies
 
 
 def _cluster(name: str) -> dict[str, Any]:

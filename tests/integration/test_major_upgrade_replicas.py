@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,8 +15,9 @@ from cenote.host import control_file
 from cenote.model.paths import Layout
 from cenote.model.topology import SHARED
 from cenote_client import BusyError, InvalidError
+from faults import major_upgrade
+from tests.integration.test_replicas import added, following, has_row, write
 from tests.support import upgrading
-from tests.support.replicas import added, following, has_row, write
 from tests.support.service import added_pool, answer_of, tried
 from tests.support.upgrading import CHECKSUM, GOODS, Site, version_of
 from tests.support.waiting import wait_until
@@ -137,3 +139,9 @@ def test_a_refused_upgrade_of_two_nodes_leaves_the_replica_as_it_was_and_the_nex
     assert version_of(replica["connection"]["uri"]) == site.newer
     write(uri, 2)
     wait_until("it follows", SECONDS, lambda: has_row(replica["connection"]["uri"], 2))
+
+
+def test_kill_at_a_random_moment_leaves_the_replica_with_its_source(site: Site) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    assert major_upgrade.killed(site, 1, random.Random(seed), longest=8.0, replica=True) == []

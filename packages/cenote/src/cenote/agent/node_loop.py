@@ -313,6 +313,9 @@ class NodeLoop:
             pause = min(pause, OTHER_USERS_PAUSE)
         if self._is_upgrading():
             pause = min(pause, UPGRADING_PAUSE)
+        source = self._source(stored.value)
+        if source is not None and source.upgraded_to:  # what its readers see is told
+            pause = min(pause, UPGRADING_PAUSE)
         if rolling.is_new(stored.value.restart_turn, datetime.now(UTC)):  # the next waits until it follows
             pause = min(pause, RESTARTING_PAUSE)
         if is_nearly_full:
@@ -525,7 +528,10 @@ class NodeLoop:
         places = [(self._address(node.host), node.port) for node in nodes]
         was_recovered = found.backups is not None and bool(found.backups.lineage) and len(found.nodes) == 1
         return Source(
-            found.name, tuple((address, port) for address, port in places if address), was_recovered
+            found.name,
+            tuple((address, port) for address, port in places if address),
+            was_recovered,
+            "" if found.major_upgrade is None else found.version,
         )
 
     def _replicas(self, cluster: Cluster) -> tuple[Follower, ...]:

@@ -111,11 +111,12 @@ async def delete_replica(request: Call) -> Response:
     return no_content()
 
 
-@operation(HTTPMethod.PUT, ONE + "/promote", scope=UPDATE, status=204)
+@operation(HTTPMethod.PUT, ONE + "/promote", scope=UPDATE, status=204, also=(412,))
 async def promote_replica(request: Call) -> Response:
     """Promote a read replica: it becomes a cluster of its own, which takes writes, with the same id and name.
 
     It keeps its users and databases with their passwords, and is not changed by its former source any more.
+    Refused while its source is being upgraded to another major version, unless that one's host is down.
     One that is still being made is promoted as soon as it has all of its source's data.
     """
     service, replica = request.service, _named(request).value
@@ -124,6 +125,9 @@ async def promote_replica(request: Call) -> Response:
     def asked(current: Cluster) -> Cluster:
         if current.replica_of is None:  # a call at the same time was faster
             return current
+        source = store.living_cluster(current.replica_of)
+        if source is not None and not service.is_lost(source):
+            replicas.check_not_upgraded(current, source)
         return replicas.asked_to_promote(current, now)
 
     await store.update_cluster(replica.id, asked, request.note(EventType.CLUSTER_UPDATE))

@@ -72,6 +72,7 @@ async def resize_cluster(request: Call) -> Response:
         replicas.check_growth(current, size, storage_mib, followers)
         if current.replica_of is not None:
             source = service.store.living_cluster(current.replica_of)
+            replicas.check_not_upgraded(current, source)
             replicas.check_size(source or current, size, storage_mib)
         after = rules.resize(current, size, storage_mib)
         if node_count(current) + len(placed) < count:

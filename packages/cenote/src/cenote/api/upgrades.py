@@ -128,7 +128,7 @@ def _check(request: Call, cluster: Cluster) -> None:
     service = request.service
     record_formats.check_readers(service.store.known_hosts(), record_formats.WITH_MAJOR_UPGRADES)
     seen = service.report(cluster)
-    replicas.check_not_followed(cluster, [stored.value for stored in service.store.replicas(cluster.id)])
+    replicas.check_none_promoted([stored.value for stored in service.store.replicas(cluster.id)])
     found = service.topology(cluster)
     major_upgrades.check(cluster, seen, found.status)
     if topology.has_standbys(cluster):
@@ -136,8 +136,11 @@ def _check(request: Call, cluster: Cluster) -> None:
 
 
 def _version(request: Call, cluster: Cluster, requested: str) -> str:
-    hosts = request.service.store.hosts_by_id()
-    living = {node.host for node in cluster.nodes if node.lost_at is None}
+    """Return the version, if it is installed on the hosts of the cluster and of its read replicas."""
+    store = request.service.store
+    hosts, replicas = store.hosts_by_id(), [stored.value for stored in store.replicas(cluster.id)]
+    nodes = [node for one in (cluster, *replicas) for node in one.nodes]
+    living = {node.host for node in nodes if node.lost_at is None}
     return major_upgrades.version(cluster, requested, [hosts[id] for id in sorted(living) if id in hosts])
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from cenote.api import names, pending_restarts
 from cenote.api.backups import BackupsView, state_view
@@ -50,7 +51,15 @@ from cenote.model.records import (
 )
 from cenote.model.standby_pools import standby_pools
 from cenote.model.status_records import NodeStatus
-from cenote.rules import archiving, in_force, refused_settings, removals, sql_changes, unused_settings
+from cenote.rules import (
+    archiving,
+    in_force,
+    refused_settings,
+    removals,
+    replicas,
+    sql_changes,
+    unused_settings,
+)
 
 GONE, CLOSED, SET_BY_SQL = "gone", "closed", "set by SQL"
 
@@ -206,8 +215,9 @@ class ProgressView(msgspec.Struct, kw_only=True):
     has taken away of what was created here, and is left out without any, too.  ``uris`` name every host of
     the cluster.  With ``delete_protection`` it cannot be deleted.  ``undelete_days`` is for how many days it
     can be undeleted then, left out where the service says so.  ``upgrading_from`` is the version that the
-    cluster is being upgraded from, left out without an upgrade; ``rehearsal`` is the last one of an upgrade.
-    can be undeleted then, left out where the service says so.  ``backups`` is left out where none are kept.
+    cluster is being upgraded from, left out without an upgrade; that of a read replica until it is copied
+    anew from its upgraded source.  ``rehearsal`` is the last one of an upgrade.  ``backups`` is left out
+    where none are kept.
     Of a read replica, ``replica_of`` is the id of its source, and ``lag`` how far it is behind that, left out
     while it is not known.
     """
@@ -281,6 +291,7 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
     found = sql_changes.of(seen)
     updates = [] if seen is None else pending_restarts.updates(service, cluster, seen)
     login = login_of(service, cluster, ADMIN_USER) if credentials else None
+    version = _version(service, cluster)
     public, private = connections(
         service, cluster, service.store.shown_node(cluster).port, DEFAULT_DATABASE, login
     )
@@ -288,8 +299,8 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
         id=cluster.id,
         name=cluster.name,
         engine=ENGINE,
-        version=cluster.version,
-        semantic_version=service.store.full_version(cluster) or UNSET,
+        version=version,
+        semantic_version=service.store.full_version(replace(cluster, version=version)) or UNSET,
         num_nodes=topology.node_count(cluster),
         size=cluster.size,
         region=cluster.region,
@@ -330,6 +341,19 @@ def cluster_view(service: Service, cluster: Cluster, *, credentials: bool) -> Cl
             service, cluster, standby, standby.port, DEFAULT_DATABASE, login
         )
     return view
+
+
+def _version(service: Service, cluster: Cluster) -> str:
+    """Return the version that a cluster has, or gets, as a read replica does after its source."""
+    if cluster.replica_of is None:
+        return cluster.version
+    return replicas.shown_version(cluster, service.store.living_cluster(cluster.replica_of))
+
+
+def _upgraded_from(service: Service, cluster: Cluster) -> str | UnsetType:
+    if cluster.major_upgrade is not None:
+        return cluster.major_upgrade.source
+    return UNSET if _version(service, cluster) == cluster.version else cluster.version
 
 
 def _host_of(service: Service, cluster: Cluster, node: Node) -> str:
@@ -387,7 +411,7 @@ def _progress_view(
         delete_protection=cluster.delete_protection,
         distinct_hosts=cluster.distinct_hosts,
         undelete_days=UNSET if cluster.undelete_days is None else cluster.undelete_days,
-        upgrading_from=UNSET if cluster.major_upgrade is None else cluster.major_upgrade.source,
+        upgrading_from=_upgraded_from(service, cluster),
         rehearsal=rehearsal_view(service, cluster),
         replica_of=cluster.replica_of or UNSET,
         lag=UNSET if cluster.replica_of is None else lag_view(service, cluster),

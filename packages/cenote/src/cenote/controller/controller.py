@@ -29,7 +29,7 @@ from cenote.model.event_records import EventType, Note
 from cenote.model.fleet_records import HostDomain
 from cenote.model.records import Cluster, User
 from cenote.model.timing import DEFAULT, Timing
-from cenote.model.topology import has_standbys, upgraded_alone
+from cenote.model.topology import has_standbys, upgraded_alone, writer
 from cenote.rules import (
     cluster_backups,
     deletions,
@@ -195,6 +195,7 @@ class Controller:
 
         Return whether the cluster itself was a replica until now.
         """
+        await self._work_on_upgraded(cluster)
         lost = {name for one in self._store.reports(cluster.id).values() for name in one.lost_slots}
         for follower in self._store.replicas(cluster.id) if lost else ():
             if replicas.slot(follower.value) in lost:
@@ -204,6 +205,18 @@ class Controller:
         await self._change(cluster, self._without_gap, COPIED_ANEW)
         await self._change(cluster, self._promoted, PROMOTED)
         return self._promoted(cluster) is not cluster
+
+    async def _work_on_upgraded(self, source: Cluster) -> None:
+        """Have the replicas of a cluster copied anew that was upgraded to another major version."""
+        what = f"copies the data of its source anew, which was upgraded to PostgreSQL {source.version}"
+        note = Note(what=what, type=EventType.CLUSTER_UPDATE)
+        for follower in self._store.replicas(source.id):
+            await self._change(follower.value, self._of_upgraded(source), note)
+
+    def _of_upgraded(self, source: Cluster) -> plans.ChangeOf:
+        node = writer(source, self._store.agreed(source.id).leader)
+        seen = None if node is None else self._store.status(source.id, node.name)
+        return lambda one: replicas.of_upgraded(one, source, seen)
 
     def _without_gap(self, cluster: Cluster) -> Cluster:
         seen = self._store.status(cluster.id, cluster.nodes[0].name)

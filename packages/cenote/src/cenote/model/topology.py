@@ -201,13 +201,16 @@ def in_words(cluster: Cluster, node_name: str) -> str:
 
 def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
     """Return the status: ``creating`` until the writer has been up once; then ``resizing`` or ``migrating``
-    until the writer has the desired size, storage and region.  A cluster that moves was up.  One whose data
-    are being restored is ``forking``, a fork until it was up, or ``migrating`` after the loss of a host."""
+    until the writer has the desired size, storage and region.  A cluster that moves was up.  A read replica
+    is ``creating`` again while it copies its source's data anew.  One whose data are being restored is
+    ``forking``, a fork until it was up, or ``migrating`` after the loss of a host."""
     if _is_forking(cluster, seen):
         return ClusterStatus.FORKING
     if cluster.restoration is not None or _is_coming_back(cluster, seen):
         return ClusterStatus.MIGRATING
     if seen is not None and is_being_promoted(cluster, seen):
+        return ClusterStatus.CREATING
+    if is_being_copied(cluster, seen):
         return ClusterStatus.CREATING
     if seen is None or not seen.reached:
         return ClusterStatus.CREATING if cluster.move is None else ClusterStatus.ONLINE
@@ -221,6 +224,11 @@ def status(cluster: Cluster, seen: NodeStatus | None) -> ClusterStatus:
 def is_being_promoted(cluster: Cluster, seen: NodeStatus) -> bool:
     """Return whether a cluster was a read replica, and its server has not been seen to take writes yet."""
     return cluster.replica_of is None and seen.copy > 0
+
+
+def is_being_copied(cluster: Cluster, seen: NodeStatus | None) -> bool:
+    """Return whether a read replica has not the copy of its source's data yet that it is to have."""
+    return cluster.replica_of is not None and (seen is None or seen.copy != cluster.copies)
 
 
 def status_of(
@@ -341,6 +349,8 @@ def _verdict(
         return Verdict(health=Health.UNKNOWN, reason="the agent of its host makes no progress with it")
     if report is not None and report.run == presence.run and is_being_promoted(cluster, report):
         return Verdict(health=Health.STARTING, reason="it is being promoted", since=report.since)
+    if report is not None and report.run == presence.run and _is_copying_anew(cluster, report):
+        return Verdict(health=Health.STARTING, reason=report.reason, since=report.since)
     if report is not None and report.run == presence.run:
         reason, since = _reported_reason(report), report.since or report.at.replace(microsecond=0)
         return Verdict(health=reported_health(report), reason=reason, since=since)
@@ -352,6 +362,10 @@ def _verdict(
         return Verdict(health=Health.STARTING, reason=reason, since=presence.started_at)
     reason = "the host's agent has not reported since its start"
     return Verdict(health=Health.UNKNOWN, reason=reason, since=presence.started_at)
+
+
+def _is_copying_anew(cluster: Cluster, report: NodeStatus) -> bool:
+    return is_being_copied(cluster, report) and report.waiting and not report.failing
 
 
 def _of_absent(absence: Absence) -> Verdict:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from cenote.errors import Busy, Invalid
 from cenote.model import catalog
 from cenote.model.catalog import Size
-from cenote.model.records import Cluster, ClusterStatus
+from cenote.model.records import Cluster, ClusterStatus, UpgradeStep
 from cenote.model.status_records import NodeStatus
 from cenote.rules import online_migrations
 
@@ -80,6 +80,24 @@ def check_source(source: Cluster, status: ClusterStatus, replicas: Sequence[Clus
     for words, found in doing.items():
         if found is not None:
             raise Busy(f"{source.name} {words}; add the replica when that is done.")
+
+
+def check_none_promoted(replicas: Collection[Cluster]) -> None:
+    """Raise Busy while a replica is about to be a cluster of its own, with the version that its data have."""
+    names = ", ".join(one.name for one in replicas if one.promote_asked_at is not None)
+    if names:
+        raise Busy(f"Its read replica {names} is being promoted; try again when that is over.")
+
+
+def check_not_upgraded(replica: Cluster, source: Cluster | None) -> None:
+    """Raise Busy for a replica that is to be copied anew, since its source is being upgraded, or was."""
+    if source is None or replica.replica_of is None:
+        return
+    if source.major_upgrade is not None or _is_outdated(replica, source):
+        raise Busy(
+            f"Its source {source.name} is being upgraded to PostgreSQL {source.version}, and {replica.name} "
+            "is made anew after that. Wait until that is over."
+        )
 
 
 def check_size(source: Cluster, size: Size, storage_mib: int) -> None:
@@ -180,6 +198,31 @@ def without_gap(replica: Cluster, seen: NodeStatus | None) -> Cluster:
     if replica.replica_of is None or replica.promote_asked_at is not None or not is_stuck:
         return replica
     return replace(replica, copies=replica.copies + 1)
+
+
+def of_upgraded(replica: Cluster, source: Cluster, writer: NodeStatus | None) -> Cluster:
+    """Return a replica that is to copy its source's data again, since these have a newer major version.
+
+    ``writer`` is the last report on the node of the source that takes writes.  The same object while the
+    upgrade may still be given up, so that the replica goes on with its data then.  Never to an earlier
+    version: of a source that was recovered from backups of one, the replica may have more.
+    """
+    mark = source.major_upgrade
+    is_over = mark is None or mark.step is UpgradeStep.REJOINING
+    works = writer is not None and writer.reached > 0 and writer.data_version == source.version
+    if not (is_over and works and _is_outdated(replica, source)) or replica.promote_asked_at is not None:
+        return replica
+    return replace(replica, version=source.version, copies=replica.copies + 1)
+
+
+def shown_version(replica: Cluster, source: Cluster | None) -> str:
+    """Return the version that is shown of a replica: its source's at once, as of a cluster itself."""
+    is_ahead = source is not None and _is_outdated(replica, source) and replica.promote_asked_at is None
+    return source.version if source is not None and is_ahead else replica.version
+
+
+def _is_outdated(replica: Cluster, source: Cluster) -> bool:
+    return replica.replica_of == source.id and int(source.version) > int(replica.version)
 
 
 def promoted(replica: Cluster, source: Cluster | None) -> Cluster:

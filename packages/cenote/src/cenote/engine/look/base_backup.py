@@ -8,7 +8,7 @@ from pathlib import Path
 from cenote.engine.look import loaded
 from cenote.engine.plan.base_backup import COPY, MANIFEST, Seen, program_of
 from cenote.engine.plan.context import NodeContext
-from cenote.host import files
+from cenote.host import control_file, files
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 
@@ -42,6 +42,7 @@ async def look(inspector: Inspector, context: NodeContext, _session: Session) ->
         progress=f", {found[-1]} %" if found else "",
         copied_mib=await _size(inspector, context, paths.draft) if has_draft else 0,
         cannot_follow=cannot_follow,
+        draft_version=control_file.major_version(paths.draft) if has_draft else "",
     )
 
 

@@ -43,7 +43,7 @@ class Seen:
     ``complete``: it has ended well.  ``running``: it is being made; ``progress`` says how far, in words.
     ``copied_mib``: what is there of the data.  ``cannot_follow``: the data are given up.
     ``copy`` is the number of a read replica's copy, 0 without one.  ``server_runs`` on the data that are
-    there.
+    there.  ``draft_version`` is the major version of the data in the draft, "" while they have none.
     """
 
     has_data: bool
@@ -56,6 +56,7 @@ class Seen:
     cannot_follow: bool = False
     copy: int = 0
     server_runs: bool = False
+    draft_version: str = ""
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
@@ -69,11 +70,13 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield Remove(paths.cannot_follow)
     is_replica = NodeKind.REPLICA in context.kinds
     if seen.has_data and is_replica and seen.is_standby and seen.copy != context.cluster.copies:
-        # WAL is lost that it had not received: it can never catch up.
+        # WAL is lost that it had not received, or its source was upgraded: it can never catch up.
         if seen.server_runs:
             yield Stop(context.server)
         yield Remove(paths.data)
         yield Remove(context.server.stamp)
+        context = replace(context, data_version="")  # the copy is made by programs of its source's version
+        program = program_of(context)
     elif seen.has_data:
         if not seen.is_standby and not is_managed:
             yield Refuse(
@@ -84,6 +87,10 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         if seen.has_draft:
             yield Remove(paths.draft)
         return
+    if is_replica and seen.draft_version not in ("", context.cluster.version):
+        yield EndProcesses(paths.draft)  # its source was upgraded meanwhile
+        yield Remove(paths.draft)
+        seen = replace(seen, has_draft=False, running=False, complete=False)
     if seen.running:
         yield Wait(f"copying the data of {_source(context)}{seen.progress}")
     elif seen.complete:

@@ -72,11 +72,13 @@ class Source:
     """What a read replica follows: a cluster's name, and address and port of each of its servers' hosts.
 
     ``was_recovered``: its only node went on from backups once, so that a replica may have more than it.
+    ``upgraded_to``: the major version that it is being upgraded to, "" without an upgrade.
     """
 
     name: str
     places: tuple[tuple[str, int], ...] = ()
     was_recovered: bool = False
+    upgraded_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,9 +50,20 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
             "backups; promote it to keep what it has, or delete it and add another"
         )
     if not seen.receiving:
-        yield Wait(f"not connected to {source}")
+        yield Wait(_alone(context, source))
     elif not seen.streaming:
         yield Wait(f"catching up with {source}, {seen.behind // 2**20} MiB behind")
+
+
+def _alone(context: NodeContext, source: str) -> str:
+    """Return in words that it follows nobody at this moment."""
+    version = "" if context.source is None else context.source.upgraded_to
+    if not version:
+        return f"not connected to {source}"
+    return (
+        f"{source} is being upgraded to PostgreSQL {version}; until that is over, reads see what it had "
+        f"before, by PostgreSQL {context.version}"
+    )
 
 
 def _has_more(context: NodeContext, seen: Seen) -> bool:
