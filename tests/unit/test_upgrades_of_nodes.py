@@ -217,6 +217,24 @@ def test_whatever_is_reported_one_node_at_most_takes_writes_and_no_data_of_it_is
             assert not mark.system or (told is not None and told.major_upgrade is not None)
 
 
+def test_an_upgraded_node_that_is_lost_before_others_have_its_data_leaves_the_former_version() -> None:
+    lost = (NODES[0], replace(NODES[1], lost_at=NOW), NODES[2])
+    cluster = replace(at(UpgradeStep.REJOINING, system=NEW), nodes=lost)
+    former = {name: reported() for name in ("node-1", "node-3")}
+    after = stepped(cluster, former)
+    assert (after.version, after.major_upgrade) == ("15", None)
+    words = upgrades_of_nodes.why_given_up(cluster, former, None, NOW)
+    assert words == "the host of node-2 was removed"
+    for reports, holder in (
+        (former | {"node-3": reported(system=NEW)}, None),  # it has the upgraded data, and may take over
+        (former, "node-3"),
+    ):
+        assert stepped(cluster, reports, holder) is cluster
+        assert not upgrades_of_nodes.why_given_up(cluster, reports, holder, NOW)
+    there = at(UpgradeStep.REJOINING, system=NEW)
+    assert stepped(there, former) is there, "a host that is away may come back with the data"
+
+
 def test_steps_are_those_of_several_nodes_only() -> None:
     one = replace(CLUSTER, version="17", major_upgrade=MajorUpgrade(source="15", asked_at=NOW))
     assert upgrades_of_nodes.stepped(one, 7, {}, None, datetime.max.replace(tzinfo=NOW.tzinfo)) is one

@@ -81,6 +81,8 @@ def stepped(
     mark = cluster.major_upgrade
     if mark is None or not mark.node:
         return cluster
+    if mark.step is UpgradeStep.REJOINING and why_given_up(cluster, reports, holder, now):
+        return major_upgrades.withdrawn(cluster)
     if mark.step is UpgradeStep.REJOINING:
         return replace(cluster, major_upgrade=None) if _is_joined(cluster, mark, reports, holder) else cluster
     if why_given_up(cluster, reports, holder, now):
@@ -97,17 +99,17 @@ def stepped(
 def why_given_up(
     cluster: Cluster, reports: Mapping[str, NodeStatus], holder: str | None, now: datetime
 ) -> str:
-    """Return why an upgrade is given up whose server was not stopped yet, in words; "" if it is not.
+    """Return why an upgrade is given up whose server was not stopped yet, or is lost, in words; else "".
 
     It is never too late once all others rest: what Patroni knew may be gone then, though the record has its
     login still.
     """
     mark = cluster.major_upgrade
-    if mark is None or not upgraded_alone(cluster):
+    if mark is None or not mark.node:
         return ""
     node = next((node for node in cluster.nodes if node.name == mark.node), None)
     if node is None or node.lost_at is not None:
-        return f"the host of {mark.node} was removed"
+        return "" if _goes_on(cluster, mark, reports, holder) else f"the host of {mark.node} was removed"
     if mark.step not in (UpgradeStep.RELEASING, UpgradeStep.RESTING):
         return ""
     if holder not in (None, mark.node):
@@ -116,6 +118,17 @@ def why_given_up(
     if is_late and not are_resting(cluster, reports):
         return f"its nodes were not stopped within {PATIENCE.seconds} seconds"
     return ""
+
+
+def _goes_on(
+    cluster: Cluster, mark: MajorUpgrade, reports: Mapping[str, NodeStatus], holder: str | None
+) -> bool:
+    """Return whether other nodes have the upgraded data, or may have them, after the loss of that node."""
+    if mark.step is not UpgradeStep.REJOINING:
+        return False
+    others = [node for node in cluster.nodes if node.name != mark.node and node.lost_at is None]
+    has_new = any(_of(cluster, reports, node).system == mark.system for node in others if mark.system)
+    return holder is not None or has_new
 
 
 def _is_over(
