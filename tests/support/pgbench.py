@@ -36,9 +36,9 @@ def program() -> str:
     return str(found[max(found, key=int)].bin / "pgbench")
 
 
-def initialize(uri: str) -> None:
+def initialize(uri: str, scale: int = 1) -> None:
     """Make pgbench's tables; on the direct port."""
-    subprocess.run([program(), "-i", "-q", uri], check=True, capture_output=True)
+    subprocess.run([program(), "-i", "-q", "-s", str(scale), uri], check=True, capture_output=True)
 
 
 @contextlib.contextmanager

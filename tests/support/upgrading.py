@@ -97,13 +97,19 @@ def version_of(uri: str) -> str | None:
 
 
 @contextlib.contextmanager
-def site(*, backups: bool = False, clusters: int = 24) -> Iterator[Site]:
+def site(*, backups: bool = False, clusters: int = 24, on_disk: bool = False) -> Iterator[Site]:
     """With ``backups``, by a pgBackRest that reads both versions."""
     older, newer, folders = two_versions.pair()
     environment = {"PATH": f"{NEWER_BACKUPS}:{os.environ['PATH']}"} if backups else {}
     given = [*WITHOUT_LIMITS, *folders]
     with (
-        service(*given, backups_by_default=backups, environment=environment, clusters=clusters) as running,
+        service(
+            *given,
+            backups_by_default=backups,
+            environment=environment,
+            clusters=clusters,
+            on_disk=on_disk,
+        ) as running,
         running.client() as client,
     ):
         yield Site(running, client, older, newer)
