@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from cenote.security import certificates
 from tests.support import npm
+from tests.support.listening_server import ListeningServer
 from tests.support.ports import free_range, give_back
 from tests.support.service import clean_environment
-from tests.support.waiting import wait_until
 
 BUCKET = "backups"
 KEY, SECRET = "S3RVER", "S3RVER"  # the only ones that s3rver knows
 
 
-@dataclass
-class S3Server:
-    folder: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-
+class S3Server(ListeningServer):
     @property
     def authority(self) -> Path:
         """The CA of its certificate."""
@@ -47,27 +40,12 @@ class S3Server:
 
     def start(self) -> None:
         program = npm.package("s3rver", "3.7.1") / "bin" / "s3rver.js"
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(npm.node(), program, "--address=127.0.0.1", f"--port={self.port}"),
-                    *(f"--directory={self.folder / 'files'}", "--configure-bucket", BUCKET),
-                    *(f"--key={self.folder / 'server.key'}", f"--cert={self.folder / 'server.crt'}"),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=clean_environment(),
-            )
-        log_file = self.folder / "log"
-        wait_until("s3rver listens", 60, lambda: "listening on" in log_file.read_text())
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(timeout=30)
-            self.process = None
-        (self.folder / "log").write_text("")
+        command = (
+            *(npm.node(), program, "--address=127.0.0.1", f"--port={self.port}"),
+            *(f"--directory={self.folder / 'files'}", "--configure-bucket", BUCKET),
+            *(f"--key={self.folder / 'server.key'}", f"--cert={self.folder / 'server.crt'}"),
+        )
+        self.launch(command, clean_environment(), says="listening on")
 
 
 @contextlib.contextmanager

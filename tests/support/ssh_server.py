@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.listening_server import ListeningServer
 from tests.support.ports import free_range, give_back
-from tests.support.waiting import wait_until
 
 PROGRAMS = Path(__file__).parents[2] / "build" / "programs"
 _CONFIGURATION = """\
@@ -32,14 +32,11 @@ ForceCommand internal-sftp
 """
 
 
-@dataclass
-class SshServer:
+@dataclass(kw_only=True)
+class SshServer(ListeningServer):
     """It runs as ``account`` and lets in that one alone, by ``client_key``; ``root`` is its directory."""
 
-    folder: Path
-    port: int
     account: str
-    process: subprocess.Popen[bytes] | None = None
 
     @property
     def root(self) -> Path:
@@ -67,26 +64,14 @@ class SshServer:
 
     def start(self) -> None:
         libraries = sorted({str(path.parent) for path in PROGRAMS.glob("**/libwrap.so.0")})
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [_program(), "-D", "-e", "-f", self.folder / "configuration"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": ":".join(libraries)},
-                user=self.account,
-                group=pwd.getpwnam(self.account).pw_gid,
-                extra_groups=[] if os.geteuid() == 0 else None,
-            )
-        log_file = self.folder / "log"
-        wait_until("sshd listens", 30, lambda: "Server listening" in log_file.read_text())
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(timeout=30)
-            self.process = None
-        (self.folder / "log").write_text("")
+        self.launch(
+            (_program(), "-D", "-e", "-f", self.folder / "configuration"),
+            {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": ":".join(libraries)},
+            says="Server listening",
+            user=self.account,
+            group=pwd.getpwnam(self.account).pw_gid,
+            extra_groups=[] if os.geteuid() == 0 else None,
+        )
 
 
 def fingerprint_of(public_key: str) -> str:
@@ -105,7 +90,7 @@ def ssh_server(folder: Path, account: str) -> Iterator[SshServer]:
     """A server that runs as an account, or as ours if that is not root; the test is skipped without sshd."""
     _program()
     account = account if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-    made = SshServer(folder, free_range(1), account)
+    made = SshServer(folder, free_range(1), account=account)
     for name in ("host-key", "client-key"):
         make_key(folder / name)
     (folder / "configuration").write_text(_CONFIGURATION.format(port=made.port, folder=folder))
