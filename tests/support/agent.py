@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from cenote.rules import record_formats
 from cenote.server.failover import LAUNCHER
 from cenote.stats.counters import Passes
 from cenote.store import HostStore, Store
+from cenote.store.client import EtcdClient
 from cenote.store.etcd_options import CLIENT_SOCKET
 from cenote.store.process import PrivateEtcd
 from tests.support import records
@@ -37,6 +39,7 @@ from tests.support.lab import Lab, lab
 from tests.support.waiting import wait_until_async
 
 SETTLE_SECONDS = 60
+PATRONI = "/cenote-patroni/"  # its keys
 POOL = Pool(name="backend-pool", database="defaultdb", size=3, user="doadmin")
 
 
@@ -46,6 +49,7 @@ class AtWork:
     store: Store
     host: HostStore
     passes: Passes
+    etcd: PrivateEtcd
 
     async def cluster(self, **changes: Any) -> Cluster:
         """Add a cluster with one pool and return it once it is there."""
@@ -102,6 +106,17 @@ class AtWork:
 
     def bouncer(self, cluster: Cluster) -> Program:
         return self.lab.wanted(cluster).bouncer
+
+    async def print_agreements(self, cluster: Cluster) -> None:
+        """Print what Patroni keeps in the store of a cluster, and what the nodes report."""
+        folder, client = f"{PATRONI}{cluster.id}/", EtcdClient(socket=self.etcd.socket)
+        async for page in client.pages(folder, 100):
+            for found in page.found:
+                text = found.value.decode(errors="replace")
+                sys.stderr.write(f"--- {found.key.decode().removeprefix(folder)}: {text}\n")
+        await client.close()
+        for name, report in sorted(self.store.reports(cluster.id).items()):
+            sys.stderr.write(f"--- report of {name}: {report}\n")
 
     async def other_than(self, killed: Process, program: Program) -> Process:
         """Wait until another process has taken the place of one that was ended."""
@@ -200,7 +215,7 @@ async def agent_at_work(
                 asyncio.create_task(BackupRunner(host_store, created.host, program, created.executor).run())
             )
         try:
-            yield AtWork(created, store, host_store, loop.passes)
+            yield AtWork(created, store, host_store, loop.passes, etcd)
         finally:
             for task in tasks:
                 task.cancel()
@@ -216,7 +231,7 @@ def failover_of(etcd: PrivateEtcd) -> HostFailover:
         launcher=LAUNCHER,
         endpoints=lambda: [etcd.folder.path.parent / SERVERS / CLIENT_SOCKET],
         in_fleet=False,
-        namespace="/cenote-patroni/",
+        namespace=PATRONI,
         open=Secret,
         wants_login=False,
     )
@@ -240,6 +255,8 @@ class Agents:
             await scenario(self._at_work)
         except BaseException:
             self._at_work.lab.print_logs()
+            for stored in self._at_work.store.clusters():
+                await self._at_work.print_agreements(stored.value)
             raise
         finally:
             for stored in self._at_work.store.clusters():

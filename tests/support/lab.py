@@ -249,7 +249,9 @@ class Lab:
     def print_logs(self) -> None:
         paths = (self.folder.glob(f"clusters/*/{name}") for name in ("*.log", "patroni*/patroni.log"))
         for path in sorted(itertools.chain(*paths)):
-            text = path.read_text(errors="replace").splitlines()[-30:]
+            lines = path.read_text(errors="replace").splitlines()
+            # Patroni says once a second that there is nothing to do, and prints all of pg_controldata.
+            text = [line for line in lines if line.strip() and not _says_nothing(line)][-60:]
             sys.stderr.write(f"--- {path}\n" + "\n".join(text) + "\n")
 
     async def run(self, cluster: Cluster, statement: LiteralString, database: str = "postgres") -> None:
@@ -267,6 +269,10 @@ class Lab:
             return await session.rows(database, query)
         finally:
             await session.close()
+
+
+def _says_nothing(line: str) -> bool:
+    return line.startswith("  ") or "INFO: no action." in line or "INFO: Lock owner: " in line
 
 
 @asynccontextmanager
