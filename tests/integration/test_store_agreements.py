@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from cenote.errors import Unavailable
 from cenote.model.failover import NOTHING_AGREED, Agreed
+from cenote.store import etcd_messages
 from cenote.store.agreements import Agreements
 from cenote.store.client import EtcdClient
 from cenote.store.etcd_messages import EtcdOperation, TransactionRequest, delete, put
@@ -129,6 +130,38 @@ def test_a_request_that_patroni_has_dropped_while_the_same_node_leads_is_one_tha
         assert await requests.is_refused(ours, "node-1")
         await client.transact(TransactionRequest([], [put(key(ours, "leader"), b"node-2")], []))
         assert not await requests.is_refused(ours, "node-1"), "it was carried out"
+        await client.close()
+
+    with_etcd(scenario)
+
+
+def test_what_patroni_was_asked_for_is_taken_back_while_a_node_leads() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        client, ours = EtcdClient(socket=etcd.socket), uuid4()
+        requests = FailoverRequests(client, KEYS)
+
+        async def asked() -> bytes | None:
+            found = await client.read(key(ours, "failover"))
+            return None if found is None else found.value
+
+        async def write(operation: EtcdOperation) -> None:
+            await client.transact(TransactionRequest([], [operation], []))
+
+        assert await requests.withdraw(ours), "nothing was asked for"
+        for name, value in (("leader", b"node-1"), ("config", b"{}")):
+            await write(put(key(ours, name), value))
+        assert await requests.ask(ours, "node-1", "node-2")
+        await write(delete(key(ours, "leader")))
+        assert not await requests.withdraw(ours), "a node may be taking over"
+        assert await asked() == b'{"leader":"node-1","member":"node-2"}'
+        await write(put(key(ours, "leader"), b"node-1"))
+        assert not await requests.withdraw(ours, etcd_messages.exists(key(ours, "no")))
+        assert await requests.withdraw(ours)
+        assert await asked() == b"{}"
+        scheduled = b'{"leader":"node-1","member":"node-2","scheduled_at":"2030-01-01T00:00:00+00:00"}'
+        await write(put(key(ours, "failover"), scheduled))
+        assert await requests.withdraw(ours)
+        assert await asked() == scheduled, "an operator's"
         await client.close()
 
     with_etcd(scenario)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from cenote.controller import switches
-from cenote.controller.switches import HOLD_SECONDS, SWITCH_SECONDS, step
+from cenote.controller.switches import HOLD_SECONDS, SWITCH_SECONDS, is_asked_for, step
 from cenote.errors import Busy, Invalid
 from cenote.model.event_records import EventType
 from cenote.model.records import Cluster, Node, Switchover, SwitchStage
@@ -183,6 +183,20 @@ def test_what_patroni_refuses_is_tried_again_at_once() -> None:
     assert found is not None
     assert found.cluster.switchover is not None
     assert (found.cluster.switchover.stage, found.cluster.switchover.tries) == (PREPARING, 1)
+
+
+def test_patroni_keeps_what_it_was_asked_for_only_while_that_is_being_switched() -> None:
+    switch = switching(SWITCHING).switchover
+    assert switch is not None
+    assert is_asked_for(switching(SWITCHING), None), "it may be a former controller's"
+    assert is_asked_for(switching(HOLDING), switch.attempt), "the record does not say so yet"
+    for stage in (PREPARING, HOLDING):
+        assert not is_asked_for(switching(stage), None)
+        assert not is_asked_for(switching(stage, tries=1), switch.attempt), "the attempt before"
+    assert not is_asked_for(TRIO, switch.attempt), "it was cancelled"
+    found = step(switching(SWITCHING), "node-1", GOOD, HOSTS, waited=SWITCH_SECONDS + 1, now=NOW)
+    assert found is not None
+    assert not is_asked_for(found.cluster, switch.attempt), "it is tried again"
 
 
 def test_a_switch_to_a_node_that_was_removed_is_given_up() -> None:

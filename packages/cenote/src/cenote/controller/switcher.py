@@ -38,6 +38,7 @@ class Switcher:
         self._leaderless: dict[UUID, float] = {}
         self._led: dict[UUID, tuple[str, float, float | None]] = {}  # to which node, since when, after what
         self._asked: dict[UUID, str] = {}  # the attempts that Patroni was told of
+        self._withdrawn: set[UUID] = set()  # clusters of which Patroni has nothing left to carry out
         self._timers: dict[UUID, asyncio.TimerHandle] = {}
 
     async def run(self) -> None:
@@ -46,6 +47,7 @@ class Switcher:
             await self._election.elected.wait()
             for known in (self._stages, self._leaderless, self._asked, self._led):
                 known.clear()
+            self._withdrawn.clear()  # a former controller may have asked, or been about to take back
             with self._store.changes(reports=True) as changes:
                 async with asyncio.TaskGroup() as group:
                     losing = group.create_task(self._end_when_lost(changes), name="end of the election")
@@ -78,10 +80,13 @@ class Switcher:
         if stored is None or stored.value.deleted_at is not None or not topology.has_standbys(stored.value):
             for known in (self._stages, self._leaderless, self._asked, self._led):
                 known.pop(id, None)
+            self._withdrawn.discard(id)
             if stored is not None and stored.value.deleted_at is None:
                 await self._restart(stored, None, changes)  # what the record says of it ends
             return
         cluster, leader = stored.value, self._store.leader(stored.value)
+        if not switches.is_asked_for(cluster, self._asked.get(id)) and not await self._withdraw(id):
+            self._look_again(id, LEAST_SECONDS, changes)  # a node may be taking over
         if leader is None:
             self._leaderless.setdefault(id, time.monotonic())
         since, seconds = self._led_since(id, leader)
@@ -133,6 +138,9 @@ class Switcher:
             after = step.cluster.switchover
             if after is not None and after.stage is SwitchStage.SWITCHING:
                 await self._ask(cluster, after)  # clients are held already, and the record can wait
+            elif leader is not None and not await self._withdraw(cluster.id):
+                self._look_again(cluster.id, LEAST_SECONDS, changes)
+                return
             await self._write(cluster, step)
             return
         self._look_again(cluster.id, max(LEAST_SECONDS, switches.wakes_after(switch) - waited), changes)
@@ -168,8 +176,17 @@ class Switcher:
         requests = self._store.failover_requests
         if self._asked.get(cluster.id) == switch.attempt:
             return not await requests.is_refused(cluster.id, switch.source)
+        self._withdrawn.discard(cluster.id)
         if await requests.ask(cluster.id, switch.source, switch.target, self._election.condition()):
             self._asked[cluster.id] = switch.attempt
+        return True
+
+    async def _withdraw(self, id: UUID) -> bool:
+        """Take back what Patroni was asked for before; return False while it may be carrying that out."""
+        if id not in self._withdrawn:
+            if not await self._store.failover_requests.withdraw(id, self._election.condition()):
+                return False
+            self._withdrawn.add(id)
         return True
 
     async def _write(self, cluster: Cluster, step: switches.Step) -> None:

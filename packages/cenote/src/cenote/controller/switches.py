@@ -92,6 +92,17 @@ def wakes_after(switch: Switchover) -> float:
             return REFUSAL_SECONDS
 
 
+def is_asked_for(cluster: Cluster, asked: str | None) -> bool:
+    """Return whether Patroni may still carry out a switch; ``asked`` is the attempt that it was told of last.
+
+    Otherwise what it was asked for has to go, or a later failover would follow it.
+    """
+    switch = cluster.switchover
+    if switch is None or switch.in_place:
+        return False
+    return switch.stage is SwitchStage.SWITCHING or asked == switch.attempt
+
+
 def waits_for_standbys(switch: Switchover, reports: Mapping[str, NodeStatus]) -> bool:
     """Return whether commits wait for standbys, so that Patroni knows which of them lack nothing."""
     return not switch.in_place and switch.source in reports and bool(reports[switch.source].quorum)

@@ -47,6 +47,33 @@ class FailoverRequests:
         leader = await self._client.read(f"{folder}leader")
         return leader is not None and leader.value.decode(errors="replace") == source
 
+    async def withdraw(self, cluster_id: UUID, *conditions: Condition) -> bool:
+        """Take back what was asked for, so that no later failover follows it; return whether that is gone.
+
+        While no node leads one may be taking over for it, so then it stays.  What an operator has asked for
+        at a time of day is none of ours.
+        """
+        folder = self._keys.failover_of(cluster_id)
+        asked, leader = await asyncio.gather(
+            self._client.read(f"{folder}failover"), self._client.read(f"{folder}leader")
+        )
+        if asked is None or not _is_ours(asked.value):
+            return True
+        if leader is None:
+            return False
+        answer = await self._client.transact(
+            TransactionRequest(
+                [
+                    etcd_messages.unchanged(f"{folder}leader", leader.mod_revision),
+                    etcd_messages.unchanged(f"{folder}failover", asked.mod_revision),
+                    *conditions,
+                ],
+                [etcd_messages.put(f"{folder}failover", _DROPPED)],
+                [],
+            )
+        )
+        return answer.succeeded
+
     async def ask(self, cluster_id: UUID, source: str, target: str, *conditions: Condition) -> bool:
         """Ask for a switch; return False, and ask nothing, if the source does not lead any more."""
         folder = self._keys.failover_of(cluster_id)
@@ -72,3 +99,11 @@ class FailoverRequests:
             )
         )
         return answer.succeeded
+
+
+def _is_ours(value: bytes) -> bool:
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and found.keys() == {"leader", "member"}
