@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from msgspec.structs import replace
 from cenote.host import processes
 from cenote.model.paths import NodePaths
 from cenote.model.processes import Process
-from cenote.model.records import Cluster, Node
+from cenote.model.records import Cluster, Configuration, Node
 from cenote.model.timing import Timing
-from tests.support import process_table, records
-from tests.support.agent import Agents, AtWork, running_agents
+from cenote.rules import switches
+from tests.support import records
+from tests.support.agent import PATRONI, Agents, AtWork, running_agents
 from tests.support.ports import free_range
 from tests.support.waiting import wait_until_async
 
@@ -105,6 +107,12 @@ def postmaster(at: AtWork, cluster: Cluster, name: str) -> Process:
     return found
 
 
+def failover_agent(at: AtWork, cluster: Cluster, name: str) -> Process:
+    found = processes.find(paths(at, cluster, name).failover_agent(Path()))
+    assert found is not None, f"Patroni of {name} does not run"
+    return found
+
+
 async def all_stream(at: AtWork, cluster: Cluster, *, other_than: str = "") -> Node:
     """Wait until each other node follows the one that takes writes; return that."""
 
@@ -136,11 +144,24 @@ async def all_stream(at: AtWork, cluster: Cluster, *, other_than: str = "") -> N
         raise
 
 
-async def of_nodes(at: AtWork, count: int) -> Cluster:
-    cluster = replace(at.lab.new_cluster(), nodes=nodes(count))
+async def of_nodes(at: AtWork, count: int, **changes: Any) -> Cluster:
+    cluster = replace(at.lab.new_cluster(), nodes=nodes(count), **changes)
     await at.store.add_cluster(cluster)
     await all_stream(at, cluster)
     return cluster
+
+
+async def all_may_take_over(at: AtWork, cluster: Cluster, first: Node) -> None:
+    """Wait until Patroni counts on each of the others; until then a primary that dies is started again.
+
+    It writes that into the store up to some seconds after commits wait for them.
+    """
+
+    async def do() -> bool:
+        others = [node.name for node in cluster.nodes if node != first]
+        return all([await at.store.failover_requests.takes(cluster.id, name) for name in others])
+
+    await wait_until_async("Patroni counts on the others", SECONDS, do)
 
 
 def test_killed_postmaster_of_the_primary_is_replaced_without_a_lost_row(agents: Agents) -> None:
@@ -153,6 +174,7 @@ def test_killed_postmaster_of_the_primary_is_replaced_without_a_lost_row(agents:
         ledger = Ledger(at, cluster)
         writing = asyncio.create_task(ledger.write())
         await wait_until_async("rows are written", 20, lambda: len(ledger.acknowledged) > 50)
+        await all_may_take_over(at, cluster, first)
         os.kill(postmaster(at, cluster, first.name).pid, signal.SIGKILL)
 
         def moved() -> Node | None:
@@ -174,6 +196,37 @@ def test_killed_postmaster_of_the_primary_is_replaced_without_a_lost_row(agents:
     agents.run(scenario)
 
 
+def test_killed_postmaster_of_a_primary_that_no_node_can_replace_is_started_again(agents: Agents) -> None:
+    async def scenario(at: AtWork) -> None:
+        cluster = await of_nodes(at, 3)
+        first = leader(at, cluster)
+        assert first is not None
+        async with await connected(first) as connection:
+            await connection.execute("CREATE TABLE ledger (number int)")
+        await all_may_take_over(at, cluster, first)
+        frozen = [failover_agent(at, cluster, node.name) for node in cluster.nodes if node != first]
+        killed = postmaster(at, cluster, first.name)
+        for process in frozen:
+            os.kill(process.pid, signal.SIGSTOP)
+        try:
+            os.kill(killed.pid, signal.SIGKILL)
+
+            async def writes() -> bool:
+                with contextlib.suppress(psycopg.Error):
+                    return await rows(first, "INSERT INTO ledger VALUES (1) RETURNING number") == [(1,)]
+                return False
+
+            await wait_until_async("it takes writes again", SECONDS, writes)
+            assert leader(at, cluster) == first
+            assert postmaster(at, cluster, first.name) != killed
+        finally:
+            for process in frozen:
+                os.kill(process.pid, signal.SIGCONT)
+        assert await all_stream(at, cluster) == first
+
+    agents.run(scenario)
+
+
 def test_a_switch_that_was_asked_for_loses_no_row_when_the_primary_is_lost_before_it_gives_up(
     agents: Agents,
 ) -> None:
@@ -184,14 +237,13 @@ def test_a_switch_that_was_asked_for_loses_no_row_when_the_primary_is_lost_befor
         late, third = [node for node in cluster.nodes if node != first]
         async with await connected(first) as connection:
             await connection.execute("CREATE TABLE ledger (number int)")
+        await all_may_take_over(at, cluster, first)
         for node in (late, third):
-            await wait_until_async(
-                "Patroni counts on it", SECONDS, functools.partial(counts, at, cluster, node)
-            )
-        patroni = processes.find(paths(at, cluster, first.name).failover_agent(Path()))
-        assert patroni is not None
-        children = processes.children(postmaster(at, cluster, late.name).pid)
-        [receiver] = process_table.naming("walreceiver", children)
+            await wait_until_async("it has the table", SECONDS, functools.partial(has_table, node))
+        patroni = failover_agent(at, cluster, first.name)
+        [receiver] = [
+            pid for pid in processes.children(postmaster(at, cluster, late.name).pid) if receives(pid)
+        ]
         os.kill(receiver, signal.SIGSTOP)
         async with await connected(first) as connection:  # the third node acknowledges it
             await connection.execute("INSERT INTO ledger SELECT generate_series(1, 1000)")
@@ -207,8 +259,44 @@ def test_a_switch_that_was_asked_for_loses_no_row_when_the_primary_is_lost_befor
         assert await all_stream(at, cluster, other_than=first.name) == third
         assert await rows(third, "SELECT count(*) FROM ledger") == [(1000,)]
 
-    async def counts(at: AtWork, cluster: Cluster, node: Node) -> bool:
-        is_there = await rows(node, "SELECT to_regclass('ledger') IS NOT NULL")
-        return is_there == [(True,)] and await at.store.failover_requests.takes(cluster.id, node.name)
+    async def has_table(node: Node) -> bool:
+        return await rows(node, "SELECT to_regclass('ledger') IS NOT NULL") == [(True,)]
+
+    agents.run(scenario)
+
+
+def test_no_failover_follows_a_switch_that_was_cancelled_after_patroni_was_asked(agents: Agents) -> None:
+    async def scenario(at: AtWork) -> None:
+        patient = Configuration(failover={"max_failover_replication_time_lag": 60})  # of a frozen Patroni
+        cluster = await of_nodes(at, 3, configuration=patient)
+        first = leader(at, cluster)
+        assert first is not None
+        await all_may_take_over(at, cluster, first)
+        patroni, store = failover_agent(at, cluster, first.name), at.store
+
+        def begun(current: Cluster) -> Cluster:
+            now = datetime.now(UTC)
+            return switches.begun(current, first.name, store.reports(cluster.id), now, seconds=600)
+
+        async def asked() -> bytes | None:
+            found = await store.client.read(f"{PATRONI}{cluster.id}/failover")
+            return None if found is None else found.value
+
+        async def is_asked() -> bool:
+            return b"member" in (await asked() or b"")
+
+        async def is_withdrawn() -> bool:
+            return await asked() == b"{}"
+
+        os.kill(patroni.pid, signal.SIGSTOP)
+        try:
+            await store.update_cluster(cluster.id, begun)
+            await wait_until_async("Patroni is asked", SECONDS, is_asked)
+            await store.update_cluster(cluster.id, switches.cancelled)
+            await wait_until_async("that is taken back", SECONDS, is_withdrawn)
+            assert leader(at, cluster) == first
+        finally:
+            os.kill(patroni.pid, signal.SIGCONT)
+        assert await all_stream(at, cluster) == first
 
     agents.run(scenario)
