@@ -102,7 +102,7 @@ def run(battery: Battery, chance: random.Random, step: str, victim: str) -> None
         print(battery.outcome.orphans[-1], flush=True)
         asking.join()
         for what, is_so in _whole(battery):
-            wait_until(what, OVER_SECONDS, is_so)
+            wait_until(what, 2 * OVER_SECONDS, is_so)  # a switch is given up after a minute
         print(f"{label}: whole after {time.monotonic() - at:.2f} s", flush=True)
 
 

@@ -44,9 +44,11 @@ def test_no_acknowledged_row_is_lost_and_nobody_is_refused(
     assert (battery.outcome.times, battery.outcome.lost, battery.outcome.orphans) == (1, [], [])
 
 
-@pytest.mark.parametrize("victim", ["controller", "agent of the source"])
+@pytest.mark.parametrize(
+    ("step", "victim"), [("preparing", "agent of the source"), ("holding", "controller")]
+)
 def test_a_kill_in_the_middle_of_a_switch_leaves_no_pool_paused_and_no_switch_behind(
-    cluster: Trio, chance: random.Random, victim: str
+    cluster: Trio, chance: random.Random, step: str, victim: str
 ) -> None:
     outcome = Outcome("switch")
     with tempfile.TemporaryDirectory() as folder, cluster.hosts[0].client() as client:
@@ -54,9 +56,10 @@ def test_a_kill_in_the_middle_of_a_switch_leaves_no_pool_paused_and_no_switch_be
         with ledger.writing(Path(folder) / "ledger", writers, cluster.uris, prepared=True) as written:
             battery = switch.Battery(cluster, outcome, written, client)
             battery.settle()
-            switch_kills.run(battery, chance, "holding", victim)
+            switch_kills.run(battery, chance, step, victim)
             battery.settle()
         switch.judge(cluster, outcome, *written.read())
     assert outcome.lost == []
     assert battery.paused() == []
     assert not switch_kills.asked_of_patroni(cluster)
+    assert not [one for one in cluster.events("cluster_update") if "gave up the switch" in one]

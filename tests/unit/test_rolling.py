@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from cenote.conf import patroni
 from cenote.controller import rolling as controller
 from cenote.controller import switches
-from cenote.engine.plan import managed_restart, outdated_binaries, postgresql, switching
+from cenote.engine.plan import managed_restart, outdated_binaries, postgresql, replication, switching
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.managed_restart import Seen
 from cenote.model.changes import Restart, RestartByPatroni, Stop, Wait
@@ -330,6 +330,20 @@ def test_the_writer_is_restarted_in_its_place_once_all_pools_are_held() -> None:
         expected = switch.attempt if is_asked else ""
         assert switching.report(context, done)["restarted_for"] == expected
         assert switching.report(context, switching.Seen())["restarted_for"] == "", "it does not run"
+
+
+def test_who_follows_is_reported_while_a_switch_is_prepared() -> None:
+    """The pass ends there, and an agent that has just started knows of none before."""
+    switch = Switchover(source="node-1", target="node-2", asked_at=NOW, until=NOW)
+    context = dataclasses.replace(of_node("node-1"), cluster=replace(TRIO, switchover=switch))
+    following = replication.Seen(False, quorum=("node-2",), followers=("node-2", "node-3"))
+    prepared = switching.Seen(running=True, checkpointed=0.0, following=following)
+    assert list(switching.plan(context, prepared))[-1:] == [
+        Wait("ready for node-2 to take over", at_once=True)
+    ]
+    found = switching.report(context, prepared)
+    assert (found["ready_for"], found["followers"]) == (switch.attempt, ("node-2", "node-3"))
+    assert "followers" not in switching.report(context, switching.Seen()), "what is known stays"
 
 
 def test_a_pooler_of_several_nodes_is_restarted_by_the_first_of_its_host_and_no_server_with_it() -> None:

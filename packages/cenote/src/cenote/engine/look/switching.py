@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cenote.engine.look import loaded, managed_restart
+from cenote.engine.look import loaded, managed_restart, replication
 from cenote.engine.look.ending import checkpointed
 from cenote.engine.look.postgresql import is_ready
 from cenote.engine.plan.context import NodeContext
@@ -17,4 +17,5 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
         return Seen()
     if to_restart(context) is not None:
         return Seen(running=True, restart=await managed_restart.look(inspector, context, session))
-    return Seen(running=True, checkpointed=await checkpointed(session))
+    following = await replication.look(inspector, context, session)
+    return Seen(running=True, checkpointed=await checkpointed(session), following=following)

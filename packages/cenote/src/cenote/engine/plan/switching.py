@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cenote.conf.hba import SUPERUSER
-from cenote.engine.plan import managed_restart
+from cenote.engine.plan import managed_restart, replication
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.ending import CHECKPOINT, RECENT
 from cenote.model.changes import Plan, Sql, Wait
@@ -22,12 +22,14 @@ from cenote.model.records import Switchover, SwitchStage
 class Seen:
     """``checkpointed``: the seconds since a checkpoint has ended; ``running``: there is a server to ask.
 
-    ``restart`` is what that says of a restart, where it is to be restarted in its place.
+    ``restart`` is what that says of a restart, where it is to be restarted in its place, and else
+    ``following`` which nodes follow it: a pass ends here, and an agent that has just started knows of none.
     """
 
     running: bool = False
     checkpointed: float = math.inf
     restart: managed_restart.Seen | None = None
+    following: replication.Seen | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -79,6 +81,8 @@ def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
         "ready_for": switch.attempt if switch is not None and seen.is_ready else "",
         "restarted_for": "",
     }
+    if seen.following is not None:
+        found |= replication.report(context, seen.following)
     restart = to_restart(context)
     if restart is not None and seen.restart is not None:
         left = managed_restart.pending(context, seen.restart)
