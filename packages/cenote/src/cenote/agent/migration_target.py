@@ -229,6 +229,12 @@ class MigrationTarget:
         enabling = SQL("ALTER SUBSCRIPTION {} ENABLE").format(Identifier(name))
         await self._run(database, f"enabling the subscription of database {database}", enabling)
 
+    async def disable(self, database: str, name: str) -> None:
+        """End the processes of a subscription, if it is there."""
+        if await self.is_subscribed(name):
+            disabling = SQL("ALTER SUBSCRIPTION {} DISABLE").format(Identifier(name))
+            await self._run(database, f"disabling the subscription of database {database}", disabling)
+
     async def is_subscribed(self, name: str) -> bool:
         query = SQL("SELECT FROM pg_subscription WHERE subname = {}").format(Literal(name)).as_string(None)
         return bool(await self.session.rows(SUPERUSER, query))

@@ -361,24 +361,33 @@ class MigrationWork:
 
     async def _removed(self) -> str:
         """Remove what was copied; return why the source could not be cleaned, "" if it was."""
-        migration, left = self._migration, ""
-        if not self._is_deleted():
-            for name in migration.databases:
-                if name in await self._target.databases():
-                    await self._target.unsubscribe(name, name_of(migration, name))
+        # Dropping a subscription drops the slots of its first copy on the source, which fails while one of
+        # them waits for a transaction there.  So those go first.
+        await self._of_subscribed(self._target.disable)
+        left = ""
         try:
             await self._clean_source()
         except (SourceProblem, Misconfigured) as error:
             left = error.message
+        await self._of_subscribed(self._target.unsubscribe)
         if self._is_deleted():
             return left
         marks = await self._target.marks()
-        for name in migration.databases:
+        for name in self._migration.databases:
             if f"made {name}" in marks:
                 await self._target.drop_database(name)
             elif f"taken {name}" in marks:
                 await self._target.wipe(name)
         return left
+
+    async def _of_subscribed(self, step: Callable[[str, str], Awaitable[None]]) -> None:
+        """Do something with the subscription of each database that there is."""
+        if self._is_deleted():
+            return
+        there = await self._target.databases()
+        for name in self._migration.databases:
+            if name in there:
+                await step(name, name_of(self._migration, name))
 
     async def _forget(self) -> None:
         """Drop the roles that were made, and the marks."""
