@@ -12,11 +12,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from cenote.host import processes
-from tests.support import process_table
+from tests.support import two_versions
 from tests.support.service import Service, added_pool, answer_of, online_cluster, service
+from tests.support.upgrading import CHECKSUM, GOODS, Site, version_of
 
 ROOT = Path(__file__).parents[2]
 USER = "nobody"
@@ -71,6 +73,28 @@ def test_a_plain_user_has_clusters_and_pools_with_nothing_of_root(running: Servi
         running.stop()
         assert processes.below(running.data_dir) == []
         running.start()
+
+
+def test_a_plain_user_upgrades_a_cluster_to_another_major_version() -> None:
+    older, newer, folders = two_versions.pair()
+    owner = pwd.getpwnam(USER).pw_uid
+    with (
+        service(*folders, command=as_user(), owner=owner) as running,
+        running.client() as client,
+    ):
+        site = Site(running, client, older, newer)
+        cluster = site.made("plain")
+        uri = cluster["connection"]["uri"]
+        pool = added_pool(client, cluster["id"], "pool")["connection"]["uri"]
+        with psycopg.connect(uri, autocommit=True) as connection:
+            for statement in GOODS:
+                connection.execute(statement.encode())
+        before = answer_of(uri, CHECKSUM)
+        site.upgrade(cluster["id"])
+        assert site.settled(cluster["id"])["version"] == newer == version_of(uri)
+        assert answer_of(pool, CHECKSUM) == before
+        assert site.remains(cluster["id"]) == []
+        assert owners(running) == {USER}
 
 
 def test_a_plain_user_cannot_choose_whom_the_servers_run_as(running: Service) -> None:
