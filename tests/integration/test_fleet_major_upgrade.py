@@ -11,9 +11,9 @@ import pytest
 from cenote_client import Client
 from tests.integration.test_fleet_moves import get, told
 from tests.integration.test_fleet_nodes import by, healthy, nodes, primary, told_of
-from tests.integration.test_replicas import following
 from tests.support import pgbench, two_versions
 from tests.support.fleet import Fleet, FleetHost, fleet
+from tests.support.replicas import following
 from tests.support.service import added_pool, answer_of, online_cluster, tried
 from tests.support.upgrading import CHECKSUM, GOODS, version_of
 from tests.support.waiting import wait_until
