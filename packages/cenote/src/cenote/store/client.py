@@ -31,8 +31,7 @@ LOGIN_REFUSED = "authentication failed"
 NO_LEADER = "no leader"
 FOR_VOTERS = b"rpc not supported for learner"
 NO_SPACE = "database space exceeded"
-SILENT = "etcd did not answer in time"
-OF_SEVERAL = "; a majority of its members may be down or out of reach"
+SILENT = "etcd did not answer in time; it, or a majority of its members, may be down or out of reach"
 LOGINS = 3  # at most, for one call
 
 
@@ -329,8 +328,7 @@ class EtcdClient:
             except BROKEN as error:  # TimeoutError is an OSError
                 self._endpoints.leave(address)
                 is_late = isinstance(error, TimeoutError | httpx.TimeoutException)
-                silent = SILENT + OF_SEVERAL if len(self._endpoints) > 1 else SILENT
-                why = silent if is_late else f"the connection to etcd broke: {type(error).__name__}"
+                why = SILENT if is_late else f"the connection to etcd broke: {type(error).__name__}"
                 raise Unavailable(f"{why}{self._full_disk()}") from error
         if answer is not None:
             return address, answer
