@@ -280,16 +280,21 @@ def copytruncate(path: Path, limit: int) -> None:
 
 def tail(path: Path, lines: int = 3) -> str:
     """Return the last lines of a log, for an error message."""
+    text = end(path, 4096).decode(errors="replace")
+    return " / ".join(line.strip() for line in text.strip().splitlines()[-lines:])
+
+
+def end(path: Path, size: int) -> bytes:
+    """Return at most so many bytes of the end of a file; none if it cannot be read."""
     try:
         stream = open_regular(path)
         if stream is None:
-            return ""
+            return b""
         with stream:
-            stream.seek(max(0, os.fstat(stream.fileno()).st_size - 4096))
-            text = stream.read(4096).decode(errors="replace")
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - size))
+            return stream.read(size)
     except OSError:
-        return ""
-    return " / ".join(line.strip() for line in text.strip().splitlines()[-lines:])
+        return b""
 
 
 def to_change(path: str, flags: int) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cenote.conf.hba import SUPERUSER
+from cenote.engine.look import server_log
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.replica import Seen
-from cenote.host import files
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 
@@ -24,7 +24,7 @@ async def look(_inspector: Inspector, context: NodeContext, session: Session) ->
     said = ""
     if not receiving:
         seconds = None  # what its source has written meanwhile is not known
-        said = files.tail(context.server.log)
+        said = server_log.own_messages(context.server.log)
     elif not behind:
         seconds = 0.0
     return Seen(receiving, replayed, behind, seconds, paused, said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cenote.conf.hba import SUPERUSER
+from cenote.engine.look import server_log
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.replication import Seen
 from cenote.host import files, system
@@ -34,7 +35,7 @@ async def look(_inspector: Inspector, context: NodeContext, session: Session) ->
             behind,
             seconds if behind else 0.0,  # without anything to replay, what was replayed last says nothing
             has_former=has_former,
-            said="" if receiving else files.tail(context.server.log),
+            said="" if receiving else server_log.own_messages(context.server.log),
             full_disk="" if receiving else system.full_disk(context.paths.data),
         )
     nodes = {node.name for node in context.cluster.nodes}

@@ -24,7 +24,7 @@ class Seen:
 
     ``behind`` are the bytes that it lacks of what its source had written, ``seconds`` how long ago what it
     replayed last was committed, None while that is not known.  ``paused``: it replays nothing.  ``said`` are
-    the last lines of its log while nothing comes in, which it writes at each attempt.
+    its own last messages in its log while nothing comes in, which it writes at each attempt.
     """
 
     receiving: bool

@@ -19,8 +19,8 @@ class Seen:
 
     ``replayed`` is the position in the WAL, ``behind`` the bytes that it lacks of what the other server had
     written, ``seconds`` how long ago what it replayed last was committed, None while nothing is known.
-    ``has_former``: data that could not follow are still set aside.  ``said`` are the last lines of the log of
-    one that receives nothing, which it writes at each attempt, and ``full_disk`` says if its disk is full.
+    ``has_former``: data that could not follow are still set aside.  ``said`` are the last messages
+    of one that receives nothing, which it writes at each attempt, and ``full_disk`` says if its disk is full.
     """
 
     recovering: bool

@@ -45,7 +45,7 @@ class Seen:
 
 
 def lacks_wal(said: str) -> bool:
-    """Return whether the last lines of a server's log say that it can never follow the other one again."""
+    """Return whether the last messages of a server say that it can never follow the other one again."""
     return any(words in said for words in _GONE)
 
 
