@@ -15,10 +15,10 @@ from cenote.errors import Busy
 from cenote.model import topology
 from cenote.model.changes import EndProcesses, Remove, Rename, Start, Stop, Wait
 from cenote.model.fleet_records import Presence
-from cenote.model.records import Cluster, ClusterStatus, MajorUpgrade, UpgradeStep
+from cenote.model.records import BackupPlan, Cluster, ClusterStatus, MajorUpgrade, UpgradeStep
 from cenote.model.status_records import NodeStatus, Standby
 from cenote.model.topology import Health
-from cenote.rules import major_upgrades, replicas, upgrades_of_nodes
+from cenote.rules import lineages, major_upgrades, replicas, upgrades_of_nodes
 from tests.support.wanted import NOW, SITE
 from tests.unit.test_replicas import CONTEXT, PLACES, REPLICA, SOURCE, changed, pass_of
 
@@ -100,6 +100,15 @@ def test_what_is_refused_meanwhile_says_why() -> None:
     replicas.check_none_promoted([REPLICA])
     with pytest.raises(Busy, match="replica reports is being promoted"):
         replicas.check_none_promoted([REPLICA, replicas.asked_to_promote(REPLICA, NOW)])
+
+
+def test_a_source_that_was_recovered_is_not_upgraded_while_a_replica_may_have_more() -> None:
+    replicas.check_none_has_more(SOURCE, ["reports"])
+    plan = BackupPlan(sealed_passphrase="sealed", lineage=lineages.mark(NOW, "0a1b2c3d", ""))
+    recovered = msgspec.structs.replace(SOURCE, backups=plan)
+    replicas.check_none_has_more(recovered, [])
+    with pytest.raises(Busy, match=r"replica reports does not follow it.* Promote the replica to keep"):
+        replicas.check_none_has_more(recovered, ["reports"])
 
 
 def test_the_version_of_the_source_is_shown_at_once() -> None:

@@ -526,7 +526,7 @@ class NodeLoop:
             return None
         nodes = [node for node in found.nodes if node.lost_at is None]
         places = [(self._address(node.host), node.port) for node in nodes]
-        was_recovered = found.backups is not None and bool(found.backups.lineage) and len(found.nodes) == 1
+        was_recovered = replicas.was_recovered(found) and len(found.nodes) == 1
         return Source(
             found.name,
             tuple((address, port) for address, port in places if address),

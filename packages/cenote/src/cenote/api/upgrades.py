@@ -128,7 +128,10 @@ def _check(request: Call, cluster: Cluster) -> None:
     service = request.service
     record_formats.check_readers(service.store.known_hosts(), record_formats.WITH_MAJOR_UPGRADES)
     seen = service.report(cluster)
-    replicas.check_none_promoted([stored.value for stored in service.store.replicas(cluster.id)])
+    followers = [stored.value for stored in service.store.replicas(cluster.id)]
+    replicas.check_none_promoted(followers)
+    apart = [one.name for one in followers if service.topology(one).health is not topology.Health.HEALTHY]
+    replicas.check_none_has_more(cluster, apart)
     found = service.topology(cluster)
     major_upgrades.check(cluster, seen, found.status)
     if topology.has_standbys(cluster):

@@ -89,6 +89,25 @@ def check_none_promoted(replicas: Collection[Cluster]) -> None:
         raise Busy(f"Its read replica {names} is being promoted; try again when that is over.")
 
 
+def was_recovered(source: Cluster) -> bool:
+    """Return whether a cluster went on from backups once, so that a replica may have more than it."""
+    return source.backups is not None and bool(source.backups.lineage)
+
+
+def check_none_has_more(source: Cluster, apart: Collection[str]) -> None:
+    """Raise Busy while replicas may have what their source has lost: after its upgrade they are copied anew.
+
+    ``apart`` are the names of those that are not known to follow it.
+    """
+    if apart and was_recovered(source):
+        names = ", ".join(apart)
+        raise Busy(
+            f"Its read replica {names} does not follow it, and may have what {source.name} has lost in its "
+            "recovery from backups. Promote the replica to keep what it has, or delete it; or wait until it "
+            "follows."
+        )
+
+
 def check_not_upgraded(replica: Cluster, source: Cluster | None) -> None:
     """Raise Busy for a replica that is to be copied anew, since its source is being upgraded, or was."""
     if source is None or replica.replica_of is None:
