@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -305,8 +306,11 @@ def test_a_replica_whose_source_lacks_wal_for_it_is_copied_anew_unless_it_has_mo
     assert replicas.without_gap(leaving, stuck) is leaving
     ahead = replica.Seen(False, said="new timeline 2 forked off current database system timeline 1 before")
     assert replica.report(CONTEXT, ahead)["wal_gone"]
-    recovered = replace(CONTEXT, source=Source("backend", PLACES, was_recovered=True))
+    recovered = replace(CONTEXT, source=Source("backend", PLACES, recovered_at=NOW))
     assert not replica.report(recovered, ahead)["wal_gone"]
+    before, after = (replace(ahead, copied_at=NOW + timedelta(seconds=one)) for one in (-1, 1))
+    assert not replica.report(recovered, before)["wal_gone"]
+    assert replica.report(recovered, after)["wal_gone"], "another node of the source has taken over since"
     [refused] = pass_of(replica.plan(recovered, ahead))[:1]
     assert isinstance(refused, Refuse)
     assert "promote it to keep what it has" in refused.reason

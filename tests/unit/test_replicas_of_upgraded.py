@@ -106,6 +106,7 @@ def test_a_source_that_was_recovered_is_not_upgraded_while_a_replica_may_have_mo
     replicas.check_none_has_more(SOURCE, ["reports"])
     plan = BackupPlan(sealed_passphrase="sealed", lineage=lineages.mark(NOW, "0a1b2c3d", ""))
     recovered = msgspec.structs.replace(SOURCE, backups=plan)
+    assert (replicas.recovered_at(SOURCE), replicas.recovered_at(recovered)) == (None, NOW)
     replicas.check_none_has_more(recovered, [])
     with pytest.raises(Busy, match=r"replica reports does not follow it.* Promote the replica to keep"):
         replicas.check_none_has_more(recovered, ["reports"])

@@ -526,11 +526,10 @@ class NodeLoop:
             return None
         nodes = [node for node in found.nodes if node.lost_at is None]
         places = [(self._address(node.host), node.port) for node in nodes]
-        was_recovered = replicas.was_recovered(found) and len(found.nodes) == 1
         return Source(
             found.name,
             tuple((address, port) for address, port in places if address),
-            was_recovered,
+            replicas.recovered_at(found),
             "" if found.major_upgrade is None else found.version,
         )
 

@@ -27,8 +27,13 @@ def mark(now: datetime, random: str, newest: str = "") -> str:
     ``random`` are eight hexadecimal digits.
     """
     if newest:
-        now = max(now, datetime.fromisoformat(newest[:16]) + timedelta(seconds=1))
+        now = max(now, made_at(newest) + timedelta(seconds=1))
     return f"{now.astimezone(UTC):{_TIME}}-{random}"
+
+
+def made_at(mark: str) -> datetime:
+    """Return when a mark was made."""
+    return datetime.fromisoformat(mark.partition("-")[0])
 
 
 def newest(names: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from cenote.model import catalog
 from cenote.model.catalog import Size
 from cenote.model.records import Cluster, ClusterStatus, UpgradeStep
 from cenote.model.status_records import NodeStatus
-from cenote.rules import online_migrations
+from cenote.rules import lineages, online_migrations
 
 MOST = 10  # replicas of a cluster; each takes a sender and a slot of its server
 
@@ -89,9 +89,11 @@ def check_none_promoted(replicas: Collection[Cluster]) -> None:
         raise Busy(f"Its read replica {names} is being promoted; try again when that is over.")
 
 
-def was_recovered(source: Cluster) -> bool:
-    """Return whether a cluster went on from backups once, so that a replica may have more than it."""
-    return source.backups is not None and bool(source.backups.lineage)
+def recovered_at(source: Cluster) -> datetime | None:
+    """Return when a cluster last went on from backups; a replica from before may have more than it."""
+    if source.backups is None or not source.backups.lineage:
+        return None
+    return lineages.made_at(source.backups.lineage)
 
 
 def check_none_has_more(source: Cluster, apart: Collection[str]) -> None:
@@ -99,7 +101,7 @@ def check_none_has_more(source: Cluster, apart: Collection[str]) -> None:
 
     ``apart`` are the names of those that are not known to follow it.
     """
-    if apart and was_recovered(source):
+    if apart and recovered_at(source) is not None:
         names = ", ".join(apart)
         raise Busy(
             f"Its read replica {names} does not follow it, and may have what {source.name} has lost in its "

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from cenote.conf.hba import SUPERUSER
 from cenote.engine.look import server_log
+from cenote.engine.plan.base_backup import COPY
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.replica import Seen
+from cenote.host import files
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 
@@ -27,4 +29,5 @@ async def look(_inspector: Inspector, context: NodeContext, session: Session) ->
         said = server_log.own_messages(context.server.log)
     elif not behind:
         seconds = 0.0
-    return Seen(receiving, replayed, behind, seconds, paused, said)
+    copied_at = files.modified_at(context.paths.data / COPY)
+    return Seen(receiving, replayed, behind, seconds, paused, said, copied_at)

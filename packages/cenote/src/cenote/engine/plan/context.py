@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -71,13 +72,13 @@ class Peer:
 class Source:
     """What a read replica follows: a cluster's name, and address and port of each of its servers' hosts.
 
-    ``was_recovered``: its only node went on from backups once, so that a replica may have more than it.
+    ``recovered_at``: when it last went on from backups; a replica from before may have more than it.
     ``upgraded_to``: the major version that it is being upgraded to, "" without an upgrade.
     """
 
     name: str
     places: tuple[tuple[str, int], ...] = ()
-    was_recovered: bool = False
+    recovered_at: datetime | None = None
     upgraded_to: str = ""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.standby import CLOSE, lacks_wal
@@ -25,6 +26,7 @@ class Seen:
     ``behind`` are the bytes that it lacks of what its source had written, ``seconds`` how long ago what it
     replayed last was committed, None while that is not known.  ``paused``: it replays nothing.  ``said`` are
     its own last messages in its log while nothing comes in, which it writes at each attempt.
+    ``copied_at`` is when its data had been copied, None if that is not known.
     """
 
     receiving: bool
@@ -33,6 +35,7 @@ class Seen:
     seconds: float | None = None
     paused: bool = False
     said: str = ""
+    copied_at: datetime | None = None
 
     @property
     def streaming(self) -> bool:
@@ -69,10 +72,13 @@ def _alone(context: NodeContext, source: str) -> str:
 def _has_more(context: NodeContext, seen: Seen) -> bool:
     """Return whether it has what its source has lost and somebody may want back.
 
-    What another one of several nodes had not received when it took over was never acknowledged.
+    That is only so of a copy from before the source went on from backups: what another one of several nodes
+    had not received when it took over was never acknowledged.
     """
-    was_recovered = context.source is not None and context.source.was_recovered
-    return was_recovered and not seen.receiving and _DIVERGED in seen.said
+    if context.source is None or context.source.recovered_at is None:
+        return False
+    is_from_before = seen.copied_at is None or seen.copied_at < context.source.recovered_at
+    return is_from_before and not seen.receiving and _DIVERGED in seen.said
 
 
 def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
