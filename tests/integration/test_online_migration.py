@@ -42,6 +42,19 @@ CREATE TABLE applied (id int PRIMARY KEY, who text GENERATED ALWAYS AS (public.w
 INSERT INTO applied VALUES (1);
 """
 
+# What pg_dump is told of a view has a trigger, too, which comes before the tables without a key are emptied.
+HIDDEN = """
+CREATE TABLE keyed (n int PRIMARY KEY);
+CREATE TABLE keyless (n int);
+INSERT INTO keyless VALUES (1);
+CREATE VIEW zoo AS SELECT 1 AS n;
+CREATE OR REPLACE FUNCTION pg_catalog.pg_get_viewdef(oid) RETURNS text LANGUAGE sql AS $$
+SELECT ' SELECT 1 AS n; CREATE TABLE public.emptied (who name);'
+    ' CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS'
+    ' ''BEGIN INSERT INTO public.emptied SELECT current_user; RETURN NULL; END'';'
+    ' CREATE TRIGGER note BEFORE TRUNCATE ON public.keyless EXECUTE FUNCTION public.note();' $$;
+"""
+
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
@@ -213,6 +226,22 @@ def test_what_a_source_may_not_do(site: Site) -> None:
         source.run("SELECT pg_reload_conf()")
         with pytest.raises(InvalidError, match="asks this user for no password"):
             migration.start(source)
+    site.client.request("DELETE", f"/v2/databases/{cluster['id']}")
+
+
+def test_a_trigger_that_a_source_hides_does_not_run_as_superuser(site: Site) -> None:
+    cluster = site.made("hidden")
+    migration = Migration(site.client, cluster["id"])
+    with plain_postgres() as source:
+        source.run("CREATE DATABASE evil")
+        source.run(HIDDEN, "evil")
+        migration.start(source)
+        migration.reaches("syncing")
+        migration.finish()
+    there = uri_of(cluster, "evil")
+    assert rows(there, "SELECT n FROM keyless") == [(1,)]
+    assert rows(there, "SELECT tgenabled::text FROM pg_trigger WHERE tgname = 'note'") == [("D",)]
+    assert rows(there, "SELECT who FROM emptied") == []
     site.client.request("DELETE", f"/v2/databases/{cluster['id']}")
 
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
-from cenote.agent.migration_target import subscribing
+from cenote.agent.migration_target import emptying, subscribing
 from cenote.errors import Busy, Conflict, Invalid, NotFound
 from cenote.model.by_sql import BySql, SeenDatabase
 from cenote.model.migrations import (
@@ -337,6 +337,15 @@ def test_the_report_of_another_migration_says_nothing() -> None:
     other = NodeStatus(reached=1, at=AT, migration=MigrationReport(id=uuid4(), status=MigrationStatus.DONE))
     assert online_migrations.ended(MIGRATING, {"node-1": other}) is MIGRATING
     assert online_migrations.report(MIGRATION, other).status is MigrationStatus.RUNNING
+
+
+def test_tables_are_emptied_without_their_triggers_which_would_run_as_superuser() -> None:
+    assert [one.as_string(None) for one in emptying([("public", "t"), ('we"ird', "T")])] == [
+        'ALTER TABLE ONLY "public"."t" DISABLE TRIGGER ALL',
+        'TRUNCATE ONLY "public"."t"',
+        'ALTER TABLE ONLY "we""ird"."T" DISABLE TRIGGER ALL',
+        'TRUNCATE ONLY "we""ird"."T"',
+    ]
 
 
 def test_databases_are_listed_once_a_report_or_the_record_has_them() -> None:

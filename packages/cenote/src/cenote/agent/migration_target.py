@@ -1,12 +1,13 @@
 """The server that an online migration copies into: its databases, the role that restores, the subscriptions.
 
 As superuser statements of ours alone are run, with quoted names.  What a dump says is restored by pg_restore
-as a role without rights, and changes of the source are applied as that role, too.
+as a role without rights, and changes of the source are applied as that role, too.  At the end it may act for
+the owners of objects, the administrator among them, since only they can grant what the dump says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import LiteralString, cast
 from uuid import UUID
 
@@ -282,11 +283,8 @@ class MigrationTarget:
 
     async def empty(self, database: str, tables: Iterable[tuple[str, str]]) -> None:
         """Empty tables that are copied at the end, and remove all large objects."""
-        statements: list[SQL | Composed] = [
-            SQL("TRUNCATE ONLY {}").format(Identifier(schema, name)) for schema, name in tables
-        ]
-        statements.append(SQL("SELECT lo_unlink(oid) FROM pg_largeobject_metadata"))
-        await self._run(database, f"emptying tables of database {database}", *statements)
+        removing = SQL("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
+        await self._run(database, f"emptying tables of database {database}", *emptying(tables), removing)
 
     async def set_sequences(self, database: str, values: Iterable[tuple[str, str, int, bool]]) -> None:
         there = await self.relations(database)
@@ -422,6 +420,18 @@ def subscribing(cluster: Cluster, version: str, name: str, conninfo: str) -> tup
         SQL("ALTER SUBSCRIPTION {} OWNER TO {}").format(Identifier(name), _ME),
         SQL("ALTER ROLE {} NOSUPERUSER").format(_ME),
     )
+
+
+def emptying(tables: Iterable[tuple[str, str]]) -> Iterator[Composed]:
+    """Return the statements, of one transaction, that empty tables, by schema and name.
+
+    Triggers are not restored yet, but a source can hide one in the definition of something else, such as a
+    view.  It would run as superuser, so all are disabled.
+    """
+    for schema, name in tables:
+        table = Identifier(schema, name)
+        yield SQL("ALTER TABLE ONLY {} DISABLE TRIGGER ALL").format(table)
+        yield SQL("TRUNCATE ONLY {}").format(table)
 
 
 def _role_exists(name: str) -> str:
