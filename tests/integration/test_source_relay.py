@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cenote.host import migration_programs
+from cenote.host import migration_programs, source_answers
 from cenote.host.migration_programs import ProgramFailed
 from cenote.host.migration_source import Source
 from cenote.host.processes import Account
@@ -113,6 +113,23 @@ def test_a_source_that_never_ends_its_greeting_is_given_up() -> None:
         async with peer(greet) as port:
             with pytest.raises(SourceProblem, match="more than 32 MiB"):
                 await source_at(port).look()
+
+    asyncio.run(run())
+
+
+def test_a_source_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_answers, "ANSWER_SECONDS", 0.2)
+
+    async def run() -> None:
+        async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await startup(reader, writer)
+            writer.write(b"Z" + (5).to_bytes(4, "big") + b"I")
+            while await reader.read(10_000):
+                pass
+
+        async with peer(be_silent) as port:
+            with pytest.raises(SourceProblem, match=r"has not answered for 0\.2 seconds"):
+                await source_at(port).clean({"d": "ours"}, {})
 
     asyncio.run(run())
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from cenote.cli.printer import CommandError, Printer, confirm
+from cenote.cli.progress import Progress
 
 THINGS = [
     {"name": "a", "size": 10, "connection": {"host": "localhost"}, "tags": ["x", "y"], "user": None},
@@ -71,3 +72,11 @@ def test_nothing_is_destroyed_where_there_is_nobody_to_ask() -> None:
     with pytest.raises(CommandError, match="Re-run with --yes"):
         confirm("Delete it?", yes=False)
     confirm("Delete it?", yes=True)
+
+
+def test_what_is_waited_for_controls_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress() as progress:
+        progress.show("copying \x1b[2J")
+        progress.show("")
+        progress.show("copying \x1b[2J")
+    assert capsys.readouterr().err == "copying �[2J\n"

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from cenote.agent.migration_target import emptying, subscribing
 from cenote.errors import Busy, Conflict, Invalid, NotFound
+from cenote.host.source_answers import in_short
 from cenote.model.by_sql import BySql, SeenDatabase
 from cenote.model.migrations import (
     Method,
@@ -370,6 +371,20 @@ def test_what_a_source_has_too_much_of_is_named_in_a_message_of_limited_length()
     too_many = judged(replace_databases(*many, DATABASE)).problems
     assert too_many[0].startswith("it has 201 databases, and 200 can be migrated at a time")
     assert len(judged(ignored=[f"no{number}" for number in range(1000)]).warnings) == 1
+
+
+def test_what_a_source_says_of_itself_is_limited_in_remarks() -> None:
+    strange = SourceDatabase("shop", encoding="x" * 1_000_000, collation="\x1b[2J", tables=(TABLE,))
+    server = SourceServer(**fields_of(replace_databases(strange)) | {"user": "u" * 1_000_000})
+    server = SourceServer(**fields_of(server) | {"can_replicate": False})
+    warnings = judged(server).warnings
+    assert max(map(len, warnings)) == 1501
+    assert all(line.isprintable() for line in warnings)
+
+
+def test_what_a_source_says_is_one_line_that_controls_no_terminal() -> None:
+    assert in_short("a\r\nb\t\x1b]0;title\x07 \x9b2J") == "a b �]0;title� �2J"
+    assert in_short("é" * 600) == "é" * 500 + "…"
 
 
 @pytest.mark.parametrize("name", ["pg_shop", "cenote", "none", "x" * 64])

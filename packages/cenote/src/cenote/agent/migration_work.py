@@ -450,6 +450,8 @@ class MigrationWork:
     async def _tell(self, **changes: object) -> None:
         """Write the report if it says something new; numbers alone are not written each time."""
         self._report = replace(self._report, **changes)
+        # It may have names of the source's.
+        self._report = replace(self._report, reason=in_short(self._report.reason, _MOST_CHARACTERS))
         if self._report == self._written:
             return
         now = time.monotonic()

@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 import click
 
 from cenote.cli.printer import note, prints_json
+from cenote.logs.terminal_text import printable
 
 POLL_SECONDS = 0.3
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class Progress:
         """Show what is waited for; "" keeps what is shown."""
         if not words:
             return
+        words = printable(words)
         if self._terminal:
             seconds = time.monotonic() - self._began
             click.echo(f"\r\033[K{words} ({seconds:.0f} s)", err=True, nl=False)

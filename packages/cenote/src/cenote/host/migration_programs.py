@@ -14,6 +14,7 @@ from typing import IO
 
 from cenote.errors import CenoteError
 from cenote.host.processes import Account
+from cenote.logs.terminal_text import printable
 from cenote.model import environment
 
 _MOST = 2_000  # characters of what a program has said
@@ -140,7 +141,7 @@ def _last(errors: str) -> str:
         line for line in errors.splitlines() if "error: " in line or line.startswith(("ERROR", "DETAIL"))
     ]
     text = " ".join(" ".join(lines or errors.splitlines()[-3:]).split())
-    return text[:_MOST] or "it has failed and does not say why"
+    return printable(text[:_MOST]) or "it has failed and does not say why"
 
 
 def _end(process: _Process) -> None:

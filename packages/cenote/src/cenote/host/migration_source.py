@@ -18,6 +18,7 @@ from cenote.errors import CenoteError
 from cenote.host.source_answers import (
     Connection,
     SourceProblem,
+    execute,
     in_words,
     read_number,
     read_row,
@@ -196,8 +197,8 @@ class Source:
                         "the source asks this user for no password: have its pg_hba.conf demand one"
                     )
                 # A customer's functions in other schemas could stand in front of PostgreSQL's own.
-                await connection.execute("SET search_path = pg_catalog")
-                await connection.execute("SET statement_timeout = 0")
+                await execute(connection, "SET search_path = pg_catalog")
+                await execute(connection, "SET statement_timeout = 0")
                 yield connection
         except psycopg.Error as error:
             raise SourceProblem(in_words(error, tls=self._source.tls)) from None
@@ -283,7 +284,8 @@ class Source:
     ) -> None:
         """Have a publication of these tables, and a slot of the same name, unless they are there.
 
-        ``full`` are those that get the replica identity FULL.
+        ``full`` are those that get the replica identity FULL.  All this waits for transactions of the source,
+        however long these take.
         """
         listed = list(tables)
         async with self.connected(database) as connection:
@@ -316,11 +318,11 @@ class Source:
                 continue
             async with self.connected(database) as connection:
                 if await read_rows(connection, _FIND_PUBLICATION, name):
-                    await connection.execute(SQL("DROP PUBLICATION {}").format(Identifier(name)))
+                    await execute(connection, SQL("DROP PUBLICATION {}").format(Identifier(name)))
                 for schema, table, former in identities.get(database, ()):
                     if await read_rows(connection, _FIND_TABLE, schema, table):
                         kind: LiteralString = "NOTHING" if former == "n" else "DEFAULT"
-                        await connection.execute(_identity(kind, schema, table))
+                        await execute(connection, _identity(kind, schema, table))
 
     # -- What is asked on the way
 
@@ -428,9 +430,9 @@ async def _drop_slot(connection: Connection, name: str) -> None:
             return
         try:
             if rows[0][0] is not None:
-                await connection.execute("SELECT pg_terminate_backend(%s)", [rows[0][0]])
+                await execute(connection, "SELECT pg_terminate_backend(%s)", rows[0][0])
                 await asyncio.sleep(0.2)
-            await connection.execute("SELECT pg_drop_replication_slot(%s)", [name])
+            await execute(connection, "SELECT pg_drop_replication_slot(%s)", name)
         except (psycopg.errors.ObjectInUse, psycopg.errors.UndefinedObject):
             await asyncio.sleep(0.2)
     raise SourceProblem(f"the slot {name} of the source stays in use")

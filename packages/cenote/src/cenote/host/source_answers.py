@@ -5,6 +5,7 @@ The server may be anybody's, and answer anything.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any, LiteralString
 
@@ -13,9 +14,11 @@ import psycopg
 from psycopg.sql import Composed
 
 from cenote.errors import CenoteError
+from cenote.logs.terminal_text import printable
 
 log = logging.getLogger(__name__)
 
+ANSWER_SECONDS = 300.0  # for sizes of some 100,000 tables that are in no cache
 _MOST_SAID = 500  # characters of an error
 STRANGE_ANSWER = "the source answers with something that PostgreSQL does not"
 
@@ -27,11 +30,22 @@ class SourceProblem(CenoteError):
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
+async def execute(
+    connection: Connection, query: LiteralString | Composed, *values: Any
+) -> psycopg.AsyncCursor[tuple[Any, ...]]:
+    """Run a statement; SourceProblem when it is not answered for long, as whoever waits for it would hang."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await connection.execute(query, values or None)
+    except TimeoutError:
+        raise SourceProblem(f"the source has not answered for {ANSWER_SECONDS:g} seconds") from None
+
+
 async def read_rows(
     connection: Connection, query: LiteralString | Composed, *values: Any, row: Any = tuple[Any, ...]
 ) -> list[Any]:
     """Return the rows of an answer, each of which is a ``row``; SourceProblem for others."""
-    cursor = await connection.execute(query, values or None)
+    cursor = await execute(connection, query, *values)
     try:
         return msgspec.convert(await cursor.fetchall(), list[row])
     except ValueError as error:  # of msgspec, or UnicodeDecodeError and others of psycopg
@@ -64,6 +78,6 @@ def in_words(error: psycopg.Error, *, tls: bool) -> str:
 
 
 def in_short(text: str, most: int = _MOST_SAID) -> str:
-    """Return what a source has said in one line, of so many characters."""
-    line = " ".join(text[: 2 * most].split())
+    """Return what a source has said in one line, of so many characters, which a terminal only shows."""
+    line = printable(" ".join(text[: 2 * most].split()))
     return line if len(line) <= most else f"{line[:most]}…"

@@ -13,7 +13,7 @@ _TEMPLATES = ("template0", "template1")  # what is in one would be in each new d
 OLDEST = 12  # major version of a source
 MOST_DATABASES = 200  # of a migration; each takes a slot on the source, and is in the cluster's record
 _SHOWN = 5  # names in a message
-_MOST_REMARKS = 50  # problems, or warnings, of a source
+_MOST_REMARKS, _MOST_REMARK = 50, 1500  # problems, or warnings, of a source; characters of one
 _MOST_NAME = 130  # characters of a schema and a table, of 63 bytes each
 _MIB = 1024 * 1024
 # Databases of hosted services, which stand for the provider.
@@ -159,7 +159,13 @@ def judge(
 
 def _limited(remarks: Sequence[str]) -> tuple[str, ...]:
     more = len(remarks) - _MOST_REMARKS
-    return (*remarks[:_MOST_REMARKS], *([f"and {more} more"] if more > 0 else []))
+    return (*map(_short, remarks[:_MOST_REMARKS]), *([f"and {more} more"] if more > 0 else []))
+
+
+def _short(remark: str) -> str:
+    """Return a remark that fits into the record and controls no terminal, whatever the source says it is."""
+    shown = "".join(letter if letter.isprintable() else "�" for letter in remark[:_MOST_REMARK])
+    return shown if len(remark) <= _MOST_REMARK else f"{shown}…"
 
 
 def _no_replication(source: SourceServer, chosen: Collection[SourceDatabase]) -> Iterator[str]:
