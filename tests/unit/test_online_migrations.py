@@ -340,6 +340,18 @@ def test_the_report_of_another_migration_says_nothing() -> None:
     assert online_migrations.report(MIGRATION, other).status is MigrationStatus.RUNNING
 
 
+def test_the_agent_of_a_node_goes_on_with_its_own_report_or_with_that_all_is_there() -> None:
+    def begun(**statuses: NodeStatus | None) -> MigrationReport:
+        return online_migrations.begun(MIGRATION, "new", statuses)
+
+    own, ready = seen(reason="own"), seen(ready=True)
+    other = replace(own, migration=MigrationReport(id=uuid4(), ready=True))
+    assert [one.name for one in begun(new=None, old=seen(reason="old")).databases] == ["shop"]
+    assert begun(new=own, old=seen(reason="old")).reason == "own"
+    assert begun(new=own, old=other).reason == "own"
+    assert begun(new=own, old=ready) == begun(new=None, old=ready) == ready.migration
+
+
 def test_tables_are_emptied_without_their_triggers_which_would_run_as_superuser() -> None:
     assert [one.as_string(None) for one in emptying([("public", "t"), ('we"ird', "T")])] == [
         'ALTER TABLE ONLY "public"."t" DISABLE TRIGGER ALL',
@@ -351,12 +363,25 @@ def test_tables_are_emptied_without_their_triggers_which_would_run_as_superuser(
 
 def test_databases_are_listed_once_a_report_or_the_record_has_them() -> None:
     by_sql = BySql(databases=(SeenDatabase(name="shop", listed=True),))
-    status = NodeStatus(reached=1, at=AT, by_sql=by_sql)
-    assert online_migrations.are_listed(["shop"], MIGRATING, status)
-    assert not online_migrations.are_listed(["shop"], MIGRATING, None)
-    assert not online_migrations.are_listed(["shop", "other"], MIGRATING, status)
+    status, both = NodeStatus(reached=1, at=AT, by_sql=by_sql), ["shop", "other"]
+    assert online_migrations.are_listed(["shop"], both, MIGRATING, status)
+    assert not online_migrations.are_listed(["shop"], both, MIGRATING, None)
+    assert not online_migrations.are_listed(both, both, MIGRATING, status)
+    assert online_migrations.are_listed(both, ["shop"], MIGRATING, status)
     recorded = replace(MIGRATING, databases=(*MIGRATING.databases, Database(name="other")))
-    assert online_migrations.are_listed(["shop", "other"], recorded, status)
+    assert online_migrations.are_listed(both, both, recorded, status)
+
+
+def test_databases_that_were_dropped_are_listed_until_a_report_is_without_them() -> None:
+    by_sql = BySql(databases=(SeenDatabase(name="shop", listed=True), SeenDatabase(name="mine", listed=True)))
+    before = NodeStatus(reached=1, at=AT, by_sql=by_sql)
+    after = replace(before, by_sql=replace(by_sql, databases=by_sql.databases[1:]))
+    assert not online_migrations.are_listed(["shop"], ["mine"], MIGRATING, before)
+    assert online_migrations.are_listed(["shop"], ["mine"], MIGRATING, after)
+    # One of the record stays in the list, with the words that it is gone.
+    gone = replace(by_sql, databases=(SeenDatabase(name="shop", gone="was dropped by SQL"),))
+    recorded = replace(MIGRATING, databases=(*MIGRATING.databases, Database(name="shop")))
+    assert online_migrations.are_listed(["shop"], [], recorded, replace(before, by_sql=gone))
 
 
 def test_what_a_source_has_too_much_of_is_named_in_a_message_of_limited_length() -> None:

@@ -56,10 +56,6 @@ _CLOSED = frozenset({PartName.SERVER})
 _AGAIN = (CenoteError, psycopg.Error, OSError)
 
 
-class _GivenUp(Exception):
-    """Somebody does not want the migration any more, or this node does not take writes any more."""
-
-
 class MigrationWork:
     def __init__(
         self,
@@ -77,13 +73,9 @@ class MigrationWork:
         self._migration, self._id = migration, context.cluster.id
         self._target = MigrationTarget(context, migration.id)
         self._folder = context.cluster_paths.root / "migration"
-        status = store.status(self._id, context.node.name)
-        known = None if status is None else status.migration
-        if known is None or known.id != migration.id:
-            known = MigrationReport(
-                id=migration.id, databases=tuple(DatabaseProgress(name=one) for one in migration.databases)
-            )
-        self._report, self._written, self._told_at = known, known, 0.0
+        statuses = {node.name: store.status(self._id, node.name) for node in context.cluster.nodes}
+        known = online_migrations.begun(migration, context.node.name, statuses)
+        self._report, self._written, self._told_at = known, MigrationReport(id=migration.id), 0.0
         self._patience = online_migrations.Patience()
         self._clocks: dict[str, LagClock] = {}
         self._marks: set[str] = set()
@@ -215,19 +207,27 @@ class MigrationWork:
         while not (self._migration.opened and self._is_in_force()):
             await self._tell(ready=True, reason="the databases are being opened")
             await asyncio.sleep(_POLL_SECONDS / 5)
-        while not await self._are_listed():
+        await self._listed()
+
+    async def _listed(self) -> None:
+        """Wait until the API lists the databases that SQL has made, and none that it has dropped."""
+        pause = _POLL_SECONDS / 5
+        while not self._is_deleted():
+            # A pass that is under way may have read the databases before, so this always waits for another.
             await self._look_again(self._id)
-            await asyncio.sleep(_POLL_SECONDS / 5)
+            if await self._are_listed():
+                return
+            await self._tell(reason="the databases of the cluster are being listed anew")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _RETRY_MOST)
 
     async def _are_listed(self) -> bool:
-        """Return whether the API lists the databases, which SQL has made, unless they are gone again."""
         stored = self._store.cluster(self._id)
-        status = self._store.status(self._id, self._context.node.name)
         if stored is None:
             return False
         there = await self._target.databases()
-        names = [name for name in self._migration.databases if name in there]
-        return online_migrations.are_listed(names, stored.value, status)
+        status = self._store.status(self._id, self._context.node.name)
+        return online_migrations.are_listed(self._migration.databases, there, stored.value, status)
 
     def _is_in_force(self) -> bool:
         """Return whether the server has read which databases are closed."""
@@ -334,6 +334,26 @@ class MigrationWork:
         await source.clean(names, former, sync_slots(self._marks))
 
     async def _give_up(self, status: MigrationStatus, reason: str) -> None:
+        """Undo it all, unless another node takes writes: its agent does it then.
+
+        Here it must end.  When this node takes writes again, it would undo what another migration has copied.
+        """
+        leaving = asyncio.create_task(self._leave(status, reason), name="end of a migration")
+        try:
+            while not leaving.done() and not self._is_elsewhere():
+                await asyncio.wait({leaving}, timeout=_POLL_SECONDS)
+        finally:
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+        if not leaving.cancelled():
+            leaving.result()
+
+    def _is_elsewhere(self) -> bool:
+        stored = self._store.cluster(self._id)
+        leader = None if stored is None else self._store.leader(stored.value)
+        return leader not in (None, self._context.node.name)
+
+    async def _leave(self, status: MigrationStatus, reason: str) -> None:
         """Leave the source clean, and the cluster without what was copied."""
         deadline, left = time.monotonic() + _CLEANING, ""
         pause = _RETRY_SECONDS
@@ -350,6 +370,7 @@ class MigrationWork:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _RETRY_MOST)
         if not self._is_deleted():
+            await self._until_done(self._listed)
             await self._until_done(self._forget)
         if left:
             names = some([name_of(self._migration, one) for one in self._migration.databases])

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from cenote.errors import Busy, Conflict, Invalid, NotFound
 from cenote.model.event_records import EventType, Note
 from cenote.model.migrations import (
+    DatabaseProgress,
     MigrationReport,
     MigrationSource,
     MigrationStatus,
@@ -149,13 +150,20 @@ def closed_databases(cluster: Cluster) -> tuple[str, ...]:
     return () if migration is None or migration.opened else migration.databases
 
 
-def are_listed(names: Collection[str], cluster: Cluster, seen: NodeStatus | None) -> bool:
-    """Return whether these databases are among those of the cluster, by its node's report.
+def are_listed(
+    names: Collection[str], there: Collection[str], cluster: Cluster, seen: NodeStatus | None
+) -> bool:
+    """Return whether those of these databases that are there are listed, by the node's report, and no others.
 
-    Of very many only the first are listed.
+    Of very many only the first are listed.  What the record has is listed even if SQL has dropped it.
     """
-    there = {one.name for one in sql_changes.databases(cluster, sql_changes.of(seen))}
-    return there.issuperset(names) or len(there) >= sql_changes.MAX_LISTED
+    found = sql_changes.of(seen)
+    listed = {one.name for one in sql_changes.databases(cluster, found)}
+    by_sql = {one.name for one in found.databases if one.listed}
+    expected = set(names).intersection(there)
+    if not by_sql.intersection(names) <= expected:
+        return False
+    return expected <= listed or len(listed) >= sql_changes.MAX_LISTED
 
 
 def report(migration: OnlineMigration, seen: NodeStatus | None) -> MigrationReport:
@@ -165,6 +173,24 @@ def report(migration: OnlineMigration, seen: NodeStatus | None) -> MigrationRepo
     if seen is not None and seen.migration is not None and seen.migration.id == migration.id:
         return seen.migration
     return MigrationReport(id=migration.id)
+
+
+def begun(
+    migration: OnlineMigration, node: str, statuses: Mapping[str, NodeStatus | None]
+) -> MigrationReport:
+    """Return the report that the agent of a node goes on with, from those of all nodes of the cluster.
+
+    That is its own, unless a former writer says that all is there: what was done is noted nowhere else then.
+    """
+    found = {
+        name: seen.migration
+        for name, seen in statuses.items()
+        if seen is not None and seen.migration is not None and seen.migration.id == migration.id
+    }
+    if ready := [one for one in found.values() if one.ready]:
+        return ready[0]
+    databases = tuple(DatabaseProgress(name=one) for one in migration.databases)
+    return found.get(node, MigrationReport(id=migration.id, databases=databases))
 
 
 def wished(cluster: Cluster, id: str, wish: Wish, seen: NodeStatus | None, now: datetime) -> Cluster:
