@@ -64,7 +64,7 @@ format: setup  ## format the code and regenerate the client's generated modules
 bench: setup setup-bench  ## run the benchmarks, print the table and write build/bench.json
 	$(BIN)/python -m bench
 
-faults: setup  ## kill the service and upgrade former ones at random moments, for an hour or two; KILLS=… SEED=…
+faults: setup  ## run all batteries of faults, for many hours; KILLS=… SEED=…
 	$(BIN)/python -m faults
 
 first-hour:  ## as root: follow the README on a bare Debian in build/first-hour; SUITE=trixie ACCOUNT=newcomer or root

@@ -31,6 +31,7 @@ from cenote.rules.migration_checks import SourceDatabase, SourceServer, SourceTa
 from cenote.rules.migration_lag import SlotPosition
 
 CONNECT_SECONDS = 8
+_LOCK_ATTEMPTS, _LOCK_PAUSE = 20, 2.0  # seconds between them
 _MOST_LOOKED_AT = 1000  # databases, each of which takes a connection
 _SERVER: LiteralString = """
 SELECT current_setting('server_version_num')::int, current_user, r.rolsuper,
@@ -290,7 +291,7 @@ class Source:
         listed = list(tables)
         async with self.connected(database) as connection:
             for one in full:
-                await connection.execute(_identity("FULL", one.schema, one.name))
+                await _identify(connection, "FULL", one.schema, one.name)
             if not await read_rows(connection, _FIND_PUBLICATION, name):
                 await connection.execute(_publication(name, listed))
             if not await read_rows(connection, _SLOT, [name]):
@@ -322,7 +323,7 @@ class Source:
                 for schema, table, former in identities.get(database, ()):
                     if await read_rows(connection, _FIND_TABLE, schema, table):
                         kind: LiteralString = "NOTHING" if former == "n" else "DEFAULT"
-                        await execute(connection, _identity(kind, schema, table))
+                        await _identify(connection, kind, schema, table)
 
     # -- What is asked on the way
 
@@ -444,5 +445,17 @@ def _publication(name: str, tables: Iterable[SourceTable]) -> Composed:
     return making + SQL(" FOR TABLE ") + SQL(", ").join(listed) if listed else making
 
 
-def _identity(kind: LiteralString, schema: str, table: str) -> Composed:
-    return SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(Identifier(schema, table), SQL(kind))
+async def _identify(connection: Connection, kind: LiteralString, schema: str, table: str) -> None:
+    """Give a table a replica identity; SourceProblem while transactions that use the table do not end.
+
+    All queries of the table queue behind whoever waits for this lock, so it is waited for shortly, and again.
+    """
+    statement = SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(Identifier(schema, table), SQL(kind))
+    await execute(connection, "SET lock_timeout = '1s'")
+    for _ in range(_LOCK_ATTEMPTS):
+        with contextlib.suppress(psycopg.errors.LockNotAvailable):
+            await execute(connection, statement)
+            await execute(connection, "RESET lock_timeout")
+            return
+        await asyncio.sleep(_LOCK_PAUSE)
+    raise SourceProblem(f"the table {schema}.{table} of the source is in use by transactions that do not end")
