@@ -79,7 +79,7 @@ def test_a_plain_user_upgrades_a_cluster_to_another_major_version() -> None:
     older, newer, folders = two_versions.pair()
     owner = pwd.getpwnam(USER).pw_uid
     with (
-        service(*folders, command=as_user(), owner=owner) as running,
+        service("--backups=none", *folders, command=as_user(), owner=owner) as running,
         running.client() as client,
     ):
         site = Site(running, client, older, newer)
