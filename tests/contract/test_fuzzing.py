@@ -210,7 +210,8 @@ def test_operations_one_after_the_other_agree(
         known=known,
     )
     assert_nothing_found(target, report)
-    assert any(status < 300 for _, _, status in report.calls)
+    if known == "cluster":  # without one it is chance whether any call finds what it asks for
+        assert any(status < 300 for _, _, status in report.calls)
 
 
 def test_answers_fit_the_reference_whatever_is_sent(target: Target, tmp_path: Path) -> None:
