@@ -239,7 +239,7 @@ def test_nothing_is_left_when_all_is_deleted(target: Target) -> None:
         target.delete(one["id"])
     hosts = target.running.hosts
     wait_until(
-        "the clusters' servers and files are gone", 60, lambda: not any(host.remains() for host in hosts)
+        "the clusters' servers and files are gone", 180, lambda: not any(host.remains() for host in hosts)
     )
     for host in hosts:
         host.stop()

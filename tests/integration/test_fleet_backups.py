@@ -196,8 +196,8 @@ def test_a_cluster_of_two_lost_hosts_comes_up_on_two_others_and_is_undeleted_wit
             now.lose()
 
             def is_in_repository() -> bool:
-                [deleted] = other.cenote.list_deleted_clusters()["deleted"]
-                return bool(deleted["source"] == "repository")
+                listed = other.cenote.list_deleted_clusters()["deleted"]
+                return any(one["id"] == id and one["source"] == "repository" for one in listed)
 
             wait_until("that is noticed", SECONDS, is_in_repository)
             assert other.cenote.undelete_cluster(id)["database"]["num_nodes"] == 2

@@ -59,6 +59,7 @@ def test_the_slot_of_a_frozen_standby_gives_up_and_its_data_are_copied_anew(
     slot = f"SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'node_{number}'"
 
     def given_up() -> bool:
+        on_node(running, cluster, first, "CHECKPOINT")  # each gives up slots that no sender uses any more
         return on_node(running, cluster, first, slot) in ([], [("lost",)])
 
     with writing(added_pool(client, cluster["id"], "app")["connection"]["uri"]) as ledger:
@@ -68,7 +69,6 @@ def test_the_slot_of_a_frozen_standby_gives_up_and_its_data_are_copied_anew(
             for _ in range(SEGMENTS):
                 on_node(running, cluster, first, TEXT)
                 on_node(running, cluster, first, "SELECT pg_switch_wal()")
-            on_node(running, cluster, first, "CHECKPOINT")
             wait_until("the slot gives up", SECONDS, given_up)
             wait_until("it is told", SECONDS, lambda: f"node-{number}" in reason(client, cluster))
             ledger.goes_on()

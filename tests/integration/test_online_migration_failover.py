@@ -14,6 +14,7 @@ from tests.support.fleet import Fleet, fleet
 from tests.support.importing import checksums, rows
 from tests.support.migrating import Migration, state
 from tests.support.plain_postgres import PlainPostgres, plain_postgres
+from tests.support.several_nodes import may_take_over
 from tests.support.trio import Trio
 from tests.support.waiting import wait_until
 
@@ -41,9 +42,11 @@ def source() -> Iterator[PlainPostgres]:
 
 
 def ready(cluster: Trio) -> None:
-    """Wait until the other node may take over."""
+    """Wait until the other node may take over: Patroni says so later than the server does."""
     cluster.wait_until_healthy()
     wait_until("commits wait for the other node", 120, lambda: cluster.quorum() > 0)
+    shown = {"id": str(cluster.id)}
+    wait_until("Patroni counts on it", 120, lambda: may_take_over(cluster.hosts[0], shown))
 
 
 def fail_over(cluster: Trio, moment: float) -> str:
