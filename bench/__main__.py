@@ -31,7 +31,7 @@ PARTS = (
     "console",
     "fleet",
 )
-BY_NAME_ONLY = ("many", "backups", "major_upgrades")
+BY_NAME_ONLY = ("many", "backups", "restoring", "major_upgrades")
 RESULT, COMPARED = Path("build/bench.json"), Path("build/bench-against.json")
 
 

@@ -23,7 +23,7 @@ from cenote.model.processes import Process
 from cenote.model.records import Cluster, Configuration, Node
 from cenote.model.timing import Timing
 from cenote.rules import switches
-from tests.support import records
+from tests.support import process_table, records
 from tests.support.agent import PATRONI, Agents, AtWork, running_agents
 from tests.support.ports import free_range
 from tests.support.waiting import wait_until_async
@@ -241,9 +241,8 @@ def test_a_switch_that_was_asked_for_loses_no_row_when_the_primary_is_lost_befor
         for node in (late, third):
             await wait_until_async("it has the table", SECONDS, functools.partial(has_table, node))
         patroni = failover_agent(at, cluster, first.name)
-        [receiver] = [
-            pid for pid in processes.children(postmaster(at, cluster, late.name).pid) if receives(pid)
-        ]
+        children = processes.children(postmaster(at, cluster, late.name).pid)
+        [receiver] = process_table.naming("walreceiver", children)
         os.kill(receiver, signal.SIGSTOP)
         async with await connected(first) as connection:  # the third node acknowledges it
             await connection.execute("INSERT INTO ledger SELECT generate_series(1, 1000)")

@@ -17,6 +17,7 @@ from cenote.model.topology import SHARED
 from cenote_client import BusyError, InvalidError
 from faults import major_upgrade
 from tests.support import upgrading
+from tests.support.replicas import added, following, has_row, write
 from tests.support.service import added_pool, answer_of, tried
 from tests.support.upgrading import CHECKSUM, GOODS, Site, version_of
 from tests.support.waiting import wait_until

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from cenote.host import processes
-from tests.support import two_versions
+from tests.support import process_table, two_versions
 from tests.support.service import Service, added_pool, answer_of, online_cluster, service
 from tests.support.upgrading import CHECKSUM, GOODS, Site, version_of
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cenote.host import files, processes
-from tests.support import small_disk
+from tests.support import process_table, small_disk
 
 IN_MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 4 << 30

@@ -27,16 +27,15 @@ MADE_SECONDS, HEALTHY_SECONDS, API_SECONDS = 180.0, 120.0, 60.0
 
 
 class Trio:
-    """``uris`` are those of its pool, through each host in turn.
-
-    ``nodes``: how many it has, by default one on each host.
-    """
+    """``uris`` are those of its pool, through each of ``places``: the hosts that had a node at first."""
 
     def __init__(
-        self, hosts: Sequence[FleetHost], client: Client, name: str = "trio", *, nodes: int = 0
+        self, hosts: Sequence[FleetHost], client: Client, name: str = "trio", nodes: int | None = None
     ) -> None:
+        """``nodes``: how many; as many as there are hosts, if it is not said."""
         self.hosts, self.client = hosts, client
-        wanted = SMALLEST | {"name": name, "num_nodes": nodes or len(hosts)}
+        self._count = nodes or len(hosts)
+        wanted = SMALLEST | {"name": name, "num_nodes": self._count}
         self.id = UUID(client.request("POST", "/v2/databases", json=wanted)["database"]["id"])
         self.wait_until_healthy(MADE_SECONDS)
         addresses = [one["host"] for one in self._poolers()]
@@ -45,27 +44,70 @@ class Trio:
         self.on_primary("CREATE TABLE ledger (writer int, number int)", database="defaultdb")
         self.on_primary("GRANT ALL ON ledger TO doadmin", database="defaultdb")
 
+    def added_pool(self, name: str, size: int) -> list[str]:
+        """Add a pool, if it is not there, and return its URIs through each host with a node."""
+        path = f"/v2/databases/{self.id}/pools"
+        there = self.client.request("GET", path)["pools"]
+        found = [one for one in there if one["name"] == name]
+        pool = (found[0] if found else added_pool(self.client, str(self.id), name, size=size))["connection"]
+        place = f"@{pool['host']}:{pool['port']}/"
+        return [pool["uri"].replace(place, f"@{one['host']}:{one['pool_port']}/") for one in self._poolers()]
+
+    def _poolers(self) -> Any:
+        found = self.shown()
+        return found["cenote"]["uris"]["hosts"]
+
+    @contextmanager
+    def replica(self, name: str) -> Iterator[str]:
+        """Add a read replica, yield its id once it follows, and delete it in the end."""
+        path = f"/v2/databases/{self.id}/replicas"
+        id = self.client.request("POST", path, json={"name": name})["replica"]["id"]
+        try:
+            self.wait_until_healthy(MADE_SECONDS, id)
+            yield id
+        finally:
+            self.client.request("DELETE", f"{path}/{name}")
+
     def ask(self, client: Client) -> None:
         """Ask another host's API from now on."""
         self.client = client
 
-    def shown(self) -> Any:
-        return self.client.request("GET", f"/v2/databases/{self.id}")["database"]
+    def shown(self, id: str = "") -> Any:
+        """Return what the API shows, once it can: not while its store chooses a leader, say.
 
-    def events(self, type: str) -> list[str]:
-        """What the events of a type say, the newest first."""
-        found = self.client.request("GET", f"/v2/databases/{self.id}/events")["events"]
+        ``id`` is that of a read replica.
+        """
+
+        def ask() -> Any:
+            with contextlib.suppress(BusyError, NetworkError, ServerError):
+                return self.client.request("GET", f"/v2/databases/{id or self.id}")["database"]
+            return None
+
+        return wait_until("the API answers", API_SECONDS, ask)
+
+    def events(self, type: str, id: str = "") -> list[str]:
+        """What the events of a type say, the newest first; ``id`` is that of a read replica."""
+        found = self.client.request("GET", f"/v2/databases/{id or self.id}/events?per_page=200")["events"]
         return [one["cenote"]["summary"] for one in found if one["event_type"] == type]
 
     def configure(self, **settings: Any) -> None:
         self.client.request("PATCH", f"/v2/databases/{self.id}/config", json={"config": settings})
 
-    def resize(self, size: str) -> None:
-        wanted = {"size": size, "num_nodes": len(self.hosts)}
+    def configured(self, name: str) -> Any:
+        """Return the value of a setting that is wanted."""
+        return self.client.request("GET", f"/v2/databases/{self.id}/config")["config"].get(name)
+
+    def reason(self) -> str:
+        """What is told of its health."""
+        return str(self.shown()["cenote"]["reason"])
+
+    def resize(self, size: str = "", nodes: int | None = None) -> None:
+        self._count = nodes or self._count
+        wanted = {"size": size or self.shown()["size"], "num_nodes": self._count}
         self.client.request("PUT", f"/v2/databases/{self.id}/resize", json=wanted)
 
     def switch(self) -> None:
-        self._client.request("POST", f"/v2/databases/{self.id}/switchover", json={})
+        self.client.request("POST", f"/v2/databases/{self.id}/switchover", json={})
 
     def update(self) -> None:
         self.client.request("PUT", f"/v2/databases/{self.id}/install_update")
@@ -131,7 +173,7 @@ class Trio:
 
     def conninfo(self, node: str, database: str) -> str:
         """Return how the superuser connects to a node's server."""
-        port = next(one["port"] for one in self.shown()["cenote"]["nodes"] if one["name"] == node)
+        port = next(one["port"] for one in self._nodes() if one["name"] == node)
         sockets = Layout(self.host(node).data_dir).cluster(self.id).sockets
         return conninfo.make_conninfo(
             host=str(sockets), port=port, user="postgres", dbname=database, connect_timeout=5

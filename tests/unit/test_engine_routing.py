@@ -321,29 +321,6 @@ def test_an_attempt_is_told_from_the_one_before() -> None:
 
 def test_a_switch_that_is_given_up_lets_clients_go_on() -> None:
     seen = replace(seen_of(context("node-1")), paused=True, held=True, pause=HELD, leads=True)
-
-
-def test_it_is_told_while_a_switch_is_prepared_whether_a_transaction_would_have_clients_held_in_vain() -> (
-    None
-):
-    preparing = msgspec.structs.replace(SWITCH, stage=SwitchStage.PREPARING)
-    wanted = context("node-1", msgspec.structs.replace(TRIO, switchover=preparing))
-    seen = seen_of(context("node-1"))
-
-    def told(where: NodeContext, found: Seen) -> tuple[object, object]:
-        report = routing.report(where, found)
-        return report["free_for"], report["busy_seconds"]
-
-    assert told(wanted, seen) == (preparing.attempt, 0)
-    assert told(wanted, Seen()) == (preparing.attempt, 0), "nobody is there to be held"
-    assert told(wanted, replace(seen, oldest=2.5)) == ("", 2)
-    assert told(wanted, replace(seen, unknown=True))[0] == ""
-    cutting = msgspec.structs.replace(TRIO, switchover=msgspec.structs.replace(preparing, cut=True))
-    assert told(context("node-1", cutting), replace(seen, oldest=2.5))[0] == preparing.attempt
-    assert told(context("node-2", wanted.cluster), seen) == ("", 0), "that one leads already"
-    holding = msgspec.structs.replace(TRIO, switchover=SWITCH)
-    assert told(context("node-1", holding), seen) == ("", 0)
-
     assert kinds(pass_of(context("node-1"), seen)) == [Resume]
 
 

@@ -86,6 +86,13 @@ def test_what_libpq_would_misread_is_refused(change: dict[str, Any], named: str)
         online_migrations.check_source(**given)
 
 
+@pytest.mark.parametrize("ignored", [["a\0"], ["a", ""], ["é" * 32], ["a"] * 1001])
+def test_ignored_databases_are_names_of_databases(ignored: list[str]) -> None:
+    online_migrations.check_ignored(["a", "é" * 31])
+    with pytest.raises(Invalid, match="ignore_dbs"):
+        online_migrations.check_ignored(ignored)
+
+
 # -- The same again
 
 

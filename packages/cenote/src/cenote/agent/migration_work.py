@@ -41,6 +41,7 @@ from cenote.model.migrations import (
 from cenote.model.parts import PartName
 from cenote.rules import in_force, online_migrations
 from cenote.rules.migration_checks import some
+from cenote.rules.migration_lag import LagClock
 from cenote.security.sealing import Sealer
 from cenote.store.host_store import HostStore
 

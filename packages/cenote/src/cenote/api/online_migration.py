@@ -66,7 +66,7 @@ class StartMigration(Body):
 
     source: Source
     disable_ssl: bool = False
-    ignore_dbs: list[str] | None = None
+    ignore_dbs: schema_fields.IgnoredDatabases | None = None
     cenote: MigrationWish = msgspec.field(default_factory=MigrationWish)
 
 
@@ -141,7 +141,7 @@ async def start_migration(request: Call) -> Response:
     service, cluster = request.service, request.cluster().value
     given = body.source
     online_migrations.check_source(given.host, given.port, given.dbname, given.username, given.password)
-    online_migrations.check_ignored(body.ignore_dbs)
+    online_migrations.check_ignored(body.ignore_dbs or ())
     source = MigrationSource(
         host=given.host,
         port=given.port,

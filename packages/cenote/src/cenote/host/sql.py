@@ -293,23 +293,6 @@ async def _recovers(connection: psycopg.AsyncConnection[tuple[Any, ...]]) -> boo
     return setting in (b"on", "on")
 
 
-async def rows_of_node(conninfo: str, query: str, seconds: float) -> list[tuple[Any, ...]]:
-    """Ask the server of another node as the superuser; CenoteError unless it answers in so many seconds."""
-    try:
-        async with asyncio.timeout(seconds):
-            async with await psycopg.AsyncConnection.connect(
-                conninfo,
-                dbname=SUPERUSER,
-                autocommit=True,
-                options="-c search_path=pg_catalog,pg_temp -c role=none -c log_statement=none",
-            ) as connection:
-                return await (await connection.execute(query.encode())).fetchall()
-    except TimeoutError:
-        raise CenoteError(_SILENT.format(seconds=seconds)) from None
-    except psycopg.Error as error:
-        raise _public_error(error, "a query to PostgreSQL of another node") from None
-
-
 async def ends_recovery(recovers: Callable[[], Awaitable[bool | None]], patience: float) -> bool:
     """Return whether a server takes writes, by what ``recovers`` says, which is None without an answer.
 

@@ -45,7 +45,8 @@ from cenote.rules import failover_settings, storage
 class Seen:
     """``state`` is what the server says of itself in its pid file; ``slots`` are those of one that Patroni
     has not taken over yet.  ``password`` is that of Patroni's login, None if there is none to open.
-    ``rewinding``: pg_rewind works.  ``full_disk`` says so while there is no server, "" if there is room.
+    ``rewinding``: pg_rewind works; ``rewound``: since it began, so many seconds ago, it has brought the data
+    to where another node went on.  ``full_disk`` says so while there is no server, "" if there is room.
     """
 
     has_data: bool
@@ -60,6 +61,7 @@ class Seen:
     slots: tuple[Slot, ...] = ()
     use: DiskUse | None = None
     rewinding: bool = False
+    rewound: float | None = None
     full_disk: str = ""
 
 

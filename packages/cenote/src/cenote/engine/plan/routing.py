@@ -233,12 +233,3 @@ def _free(context: NodeContext, seen: Seen) -> dict[str, object]:
 
 def is_needed(context: NodeContext) -> bool:
     return topology.has_standbys(context.cluster)
-
-
-def _free(context: NodeContext, seen: Seen) -> dict[str, object]:
-    """Tell for which attempt at a switch nobody would be held in vain, and what is in the way."""
-    switch = context.cluster.switchover
-    if switch is None or switch.stage is not SwitchStage.PREPARING or context.leader != switch.source:
-        return {"free_for": "", "busy_seconds": 0}
-    is_busy = seen.unknown or (seen.oldest > LONG and not switch.cut)
-    return {"free_for": "" if is_busy else switch.attempt, "busy_seconds": int(seen.oldest)}

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from . import lost_data, quorum, server_death, server_start, settings, store_connection, waits
+from . import lost_data, quorum, senders, server_death, server_start, settings, store_connection, waits
 
 
 def main(path: str) -> None:
@@ -20,6 +20,7 @@ def main(path: str) -> None:
     settings.listen(ours["rest_address"])
     waits.ask_members_shortly()
     quorum.insist_on_quorum()
+    senders.end_senders_to_frozen_standbys()
     lost_data.leave_data(os.path.dirname(path))
     lost_data.tell_rewind(os.path.dirname(path))
     waits.pause_no_longer_than_needed()
