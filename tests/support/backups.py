@@ -56,17 +56,7 @@ class Kept:
 
     def switch(self) -> str:
         """Have the server begin another segment, as it does after a minute; return the name of the last."""
-        with psycopg.connect(
-            host=str(self.paths.sockets),
-            port=self.cluster["connection"]["port"],
-            user="postgres",
-            dbname="postgres",
-            autocommit=True,
-        ) as connection:
-            connection.execute("SELECT pg_logical_emit_message(false, 'test', 'x')")
-            row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
-            assert row is not None
-            return str(row[0])
+        return end_segment(self.paths.sockets, self.cluster["connection"]["port"])
 
     def has(self, segment: str) -> bool:
         """Return whether a segment is in the archive."""
@@ -87,6 +77,17 @@ class Kept:
     def types(self) -> list[str]:
         found = self.backups()
         return [] if found is None else [backup["cenote"]["type"] for backup in found["backups"]]
+
+
+def end_segment(sockets: Path, port: int) -> str:
+    """Have a server begin another segment of WAL, as its superuser; return the name of the last one."""
+    with psycopg.connect(
+        host=str(sockets), port=port, user="postgres", dbname="postgres", autocommit=True
+    ) as connection:
+        connection.execute("SELECT pg_logical_emit_message(false, 'test', 'x')")
+        row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
+        assert row is not None
+        return str(row[0])
 
 
 def as_servers(*argv: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -16,6 +16,7 @@ import psycopg
 from cenote.host import processes
 from cenote.model.paths import ClusterPaths, Layout
 from cenote_client import BusyError, Client
+from tests.support.backups import end_segment
 from tests.support.fleet import Fleet, fleet
 from tests.support.folders import server_folder
 from tests.support.pgbackrest import version
@@ -50,17 +51,7 @@ class BackedUp:
 
     def switch(self, host: Service) -> str:
         """Have the server on a host begin another segment; return the name of the last one."""
-        with psycopg.connect(
-            host=str(self.paths(host).sockets),
-            port=self._port(host),
-            user="postgres",
-            dbname="postgres",
-            autocommit=True,
-        ) as connection:
-            connection.execute("SELECT pg_logical_emit_message(false, 'test', 'x')")
-            row = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
-            assert row is not None
-            return str(row[0])
+        return end_segment(self.paths(host).sockets, self._port(host))
 
     def _port(self, host: Service) -> int:
         """Return the port of the server on a host, below that of the pooler; a recovery may change it."""
