@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support import coverage_report, folders, order, skips, tls_sockets
+from tests.support import coverage_report, folders, order, skips, tls_sockets, waiting
 from tests.support.api import Apis, running_apis
 
 # How long an example takes says more of what else the machine does than of what is tested.
@@ -32,6 +32,9 @@ for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
 
 
 tls_sockets.close_when_reset()
+
+# CI runs four tests at a time on two processors, beside whatever else its machine has to do.
+waiting.patience = 4.0
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -266,7 +266,7 @@ def test_a_pooler_that_was_left_paused_goes_on_with_the_next_pass(labs: Share) -
         await place.converge(cluster)
         await console(place, cluster, "PAUSE")
         await place.converge(cluster)
-        with psycopg.connect(uri(cluster, "transactions"), connect_timeout=10) as client:
+        with psycopg.connect(uri(cluster, "transactions"), connect_timeout=60) as client:
             assert client.execute("SELECT 1").fetchone() == (1,)
 
     labs(scenario)

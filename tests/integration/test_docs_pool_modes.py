@@ -76,7 +76,7 @@ class Turning:
 def connected(uri: str, **parameters: Any) -> Iterator[Connection]:
     # Without statements prepared by the driver nothing of a session is the driver's own.
     with psycopg.connect(
-        uri, autocommit=True, connect_timeout=10, prepare_threshold=None, **parameters
+        uri, autocommit=True, connect_timeout=60, prepare_threshold=None, **parameters
     ) as connection:
         yield connection
 

@@ -43,7 +43,7 @@ class Load:
     def work(self, number: int, enough: threading.Event) -> None:
         while not enough.is_set():
             try:
-                with psycopg.connect(self.uri, autocommit=True, connect_timeout=10) as connection:
+                with psycopg.connect(self.uri, autocommit=True, connect_timeout=60) as connection:
                     while not enough.is_set():
                         assert connection.execute("SELECT 40 + 2").fetchone() == (42,)
                         self.answers[number] += 1

@@ -19,7 +19,7 @@ SECONDS = 60
 
 
 def rows(uri: str) -> int:
-    with psycopg.connect(uri, connect_timeout=10) as connection:
+    with psycopg.connect(uri, connect_timeout=60) as connection:
         row = connection.execute("SELECT count(*) FROM kept").fetchone()
         assert row is not None
         return int(row[0])

@@ -49,7 +49,7 @@ async def through(cluster: Cluster, pool: str) -> psycopg.AsyncConnection[Any]:
         user="doadmin",
         password=records.PASSWORD,
         sslmode="require",
-        connect_timeout=10,
+        connect_timeout=60,
         autocommit=True,
     )
 

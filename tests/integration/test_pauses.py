@@ -303,7 +303,7 @@ def hanging_pause(running: Service, client: Client, name: str) -> Iterator[tuple
     session = added_pool(client, id, "sessions", mode="session")["connection"]["uri"]
     other = added_pool(client, id, "transactions")["connection"]["uri"]
     changing = threading.Thread(target=change, args=(running, id))
-    with psycopg.connect(session, connect_timeout=10) as connection:
+    with psycopg.connect(session, connect_timeout=60) as connection:
         connection.execute("SELECT 1")
         changing.start()
         try:

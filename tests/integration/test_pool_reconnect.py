@@ -27,7 +27,7 @@ Connection = psycopg.Connection[Any]
 
 @contextmanager
 def connected(uri: str) -> Iterator[Connection]:
-    with psycopg.connect(uri, autocommit=True, connect_timeout=10) as connection:
+    with psycopg.connect(uri, autocommit=True, connect_timeout=60) as connection:
         connection.prepare_threshold = 0
         yield connection
 

@@ -45,7 +45,7 @@ async def client(
     connection = await psycopg.AsyncConnection.connect(
         host="localhost",
         password=records.PASSWORD,
-        connect_timeout=10,
+        connect_timeout=60,
         autocommit=True,
         **asked,
     )

@@ -31,7 +31,7 @@ def client(
 ) -> Iterator[psycopg.Connection[Any]]:
     port = writer_or_first(cluster).pool_port
     uri = f"postgres://doadmin:{password}@127.0.0.1:{port}/{pool}?sslmode=require"
-    with psycopg.connect(uri, connect_timeout=10, autocommit=True) as connection:
+    with psycopg.connect(uri, connect_timeout=60, autocommit=True) as connection:
         yield connection
 
 

@@ -39,7 +39,7 @@ def keep(cluster: Any, value: int) -> None:
 
 
 def kept(cluster: Any) -> Any:
-    with psycopg.connect(uri(cluster), connect_timeout=10) as connection:
+    with psycopg.connect(uri(cluster), connect_timeout=60) as connection:
         row = connection.execute("SELECT value FROM kept").fetchone()
         return None if row is None else row[0]
 

@@ -44,7 +44,7 @@ def put_away(running: Service, id: str) -> None:
 
 
 def rows(uri: str) -> int:
-    with psycopg.connect(uri, connect_timeout=10) as connection:
+    with psycopg.connect(uri, connect_timeout=60) as connection:
         row = connection.execute("SELECT count(*) FROM kept").fetchone()
         assert row is not None
         return int(row[0])

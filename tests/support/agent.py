@@ -154,7 +154,7 @@ async def ask(
         user=user,
         password=password,
         sslmode="require",
-        connect_timeout=10,
+        connect_timeout=60,
         autocommit=True,
     ) as connection:
         cursor = await connection.execute(query)

@@ -96,14 +96,14 @@ def has_backup(client: Client, id: str) -> bool:
 
 
 def add(uri: str, numbers: Iterable[int], **connection: Any) -> None:
-    with psycopg.connect(uri, autocommit=True, connect_timeout=10, **connection) as opened:
+    with psycopg.connect(uri, autocommit=True, connect_timeout=60, **connection) as opened:
         opened.execute("CREATE TABLE IF NOT EXISTS kept (value int)")
         for number in numbers:
             opened.execute("INSERT INTO kept VALUES (%s)", (number,))
 
 
 def kept(uri: str, **connection: Any) -> list[int]:
-    with psycopg.connect(uri, connect_timeout=10, **connection) as opened:
+    with psycopg.connect(uri, connect_timeout=60, **connection) as opened:
         return [row[0] for row in opened.execute("SELECT value FROM kept ORDER BY value")]
 
 

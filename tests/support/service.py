@@ -378,7 +378,7 @@ def ca_file(client: Client, id: str, folder: Path) -> str:
 
 def answer_of(uri: str, query: LiteralString = "SELECT 42", **parameters: Any) -> Any:
     """Connect, ask one question, and return the first value of the answer."""
-    with psycopg.connect(uri, autocommit=True, connect_timeout=10, **parameters) as connection:
+    with psycopg.connect(uri, autocommit=True, connect_timeout=60, **parameters) as connection:
         row = connection.execute(query).fetchone()
         return None if row is None else row[0]
 

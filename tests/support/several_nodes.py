@@ -103,7 +103,7 @@ class Writing:
         number, last = 0, time.monotonic()
         while not self._end.is_set():
             try:
-                with psycopg.connect(self._uri, autocommit=True, connect_timeout=10) as connection:
+                with psycopg.connect(self._uri, autocommit=True, connect_timeout=60) as connection:
                     while not self._end.is_set():
                         number += 1
                         connection.execute("INSERT INTO ledger VALUES (%s)", (number,))
