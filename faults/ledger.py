@@ -52,18 +52,29 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._end = 0
+        self._rows: list[Row] = []
+        self._failures: list[Failure] = []
 
     def read(self) -> tuple[list[Row], list[Failure]]:
-        """Return what it has so far; a line that is just being written is left out."""
-        rows, failures = [], []
-        for line in self._path.read_text().split("\n")[:-1]:
+        """Return what it has so far; a line that is just being written is left out.
+
+        Only what is new is read: a judge that reads all of it again and again takes the processors from
+        what it measures.
+        """
+        with self._path.open("rb") as file:
+            file.seek(self._end)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._end += len(whole)
+        for line in whole.decode().split("\n")[:-1]:
             sign, at, writer, rest = line.split(" ", 3)
             if sign == "+":
                 number, timeline, sent = rest.split()
-                rows.append(Row(float(at), int(writer), int(number), int(timeline), float(sent)))
+                self._rows.append(Row(float(at), int(writer), int(number), int(timeline), float(sent)))
             else:
-                failures.append(Failure(float(at), int(writer), rest))
-        return rows, failures
+                self._failures.append(Failure(float(at), int(writer), rest))
+        return list(self._rows), list(self._failures)
 
 
 def longest_gap(rows: Sequence[Row], since: float, until: float) -> float:
