@@ -472,3 +472,12 @@ def test_after_an_upgrade_that_was_not_made_patroni_begins_with_the_node_that_we
         assert not starts("node-2", agreed)
         assert starts("node-2", agreed, lost=True)
     assert starts("node-2", TAKEN_OVER)
+
+
+def test_patroni_begins_with_nothing_that_the_store_said_once() -> None:
+    """It may have been a pause, by which a node ended Patroni that was lost since."""
+    context = of_node("node-2", Agreed())
+    changes = plan(context, agent=DOWN, loaded=DOWN, state=b"", remembers=True)
+    assert in_words(changes) == ["Remove", "Start Patroni"]
+    assert changes[0] == Remove(context.paths.data / "patroni.dynamic.json")
+    assert in_words(plan(context, agent=DOWN, loaded=DOWN, state=b"")) == ["Start Patroni"]

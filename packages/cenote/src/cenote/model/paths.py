@@ -423,6 +423,11 @@ class NodePaths:
         return self.patroni / "cannot-follow"
 
     @property
+    def patroni_memory(self) -> Path:
+        """What Patroni was last told by the store that all nodes follow; in the data, by its own name."""
+        return self.data / "patroni.dynamic.json"
+
+    @property
     def rewound(self) -> Path:
         """What Patroni leaves when the data were rewound; it was written last when that began."""
         return self.patroni / "rewound"

@@ -44,6 +44,7 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
         use=await disk_use(inspector, context),
         rewound=_rewound(context),
         rewinding=found.process is None and agent.process is not None and _rewinds(agent.process),
+        remembers=agent.process is None and files.mode_of_file(paths.patroni_memory) is not None,
         full_disk="" if found.process is not None else system.full_disk(paths.cluster.root),
     )
 

@@ -28,6 +28,7 @@ from cenote.model.changes import (
     Publish,
     Refuse,
     Reload,
+    Remove,
     RemoveMark,
     Start,
     Stop,
@@ -47,6 +48,7 @@ class Seen:
     has not taken over yet.  ``password`` is that of Patroni's login, None if there is none to open.
     ``rewinding``: pg_rewind works; ``rewound``: since it began, so many seconds ago, it has brought the data
     to where another node went on.  ``full_disk`` says so while there is no server, "" if there is room.
+    ``remembers``: there is a copy of what the store said once.
     """
 
     has_data: bool
@@ -63,6 +65,7 @@ class Seen:
     rewinding: bool = False
     rewound: float | None = None
     full_disk: str = ""
+    remembers: bool = False
 
 
 _STARTING = "Patroni is starting PostgreSQL"
@@ -142,6 +145,9 @@ def _run(context: NodeContext, failover: HostFailover, seen: Seen) -> Plan:
     if seen.agent.process is None:
         yield from _first_of_all(context)
         yield from _adoptable(context, seen)
+        if seen.remembers:
+            # It counts where the store says nothing, and may be a pause, in which no node takes over.
+            yield Remove(context.paths.patroni_memory)
         yield Start(program, digest)
         yield Wait("Patroni is starting")
     elif not (seen.agent.digest or "").startswith(started):
