@@ -84,14 +84,14 @@ def test_nodes_and_replicas_of_several_hosts_have_the_new_version_and_pools_of_e
         client.databases.destroy_cluster(id)
 
 
-def test_a_host_that_is_lost_in_the_middle_is_named_and_its_removal_ends_the_upgrade(hosts: Fleet) -> None:
-    """It is not the host that keeps the store."""
+def test_a_host_that_is_lost_in_the_middle_is_named_and_without_it_another_takes_over(hosts: Fleet) -> None:
+    """It is not the host that keeps the store.  What was committed before the upgrade is on another node."""
     older, newer, _ = PAIR()
     [first, second, _] = hosts.hosts
     with told(hosts), first.client() as client:
         cluster = made(client, "halved", second)
         id = cluster["id"]
-        lost = primary(client, id)
+        lost, before = primary(client, id), answer_of(cluster["connection"]["uri"], CHECKSUM)
         client.databases.update_major_version(id, {"version": newer})
 
         def rests() -> bool:
@@ -113,3 +113,15 @@ def test_a_host_that_is_lost_in_the_middle_is_named_and_its_removal_ends_the_upg
         [end] = wait_until("the upgrade is given up", SECONDS, lambda: ends(client, id))
         assert end.startswith(f"was not upgraded to PostgreSQL {newer}: the host of {lost} was removed")
         assert get(client, id)["version"] == older
+
+        def writes() -> Any:
+            uri = get(client, id)["connection"]["uri"]
+            return tried(uri, "INSERT INTO goods VALUES (0, 'new') ON CONFLICT (id) DO NOTHING RETURNING id")
+
+        wait_until("another node takes writes", SECONDS, lambda: writes() == 0)
+        assert primary(client, id) not in ("", lost)
+        uri = get(client, id)["connection"]["uri"]
+        assert answer_of(uri, CHECKSUM + " WHERE id > 0") == before
+        assert version_of(uri) == older
+        pool: Any = client.databases.get_connection_pool(id, "web")["pool"]["connection"]["uri"]
+        wait_until("pools lead there", SECONDS, lambda: tried(pool, "SELECT max(id) FROM goods") == 5000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable
 from uuid import UUID, uuid4
 
@@ -162,6 +163,45 @@ def test_what_patroni_was_asked_for_is_taken_back_while_a_node_leads() -> None:
         await write(put(key(ours, "failover"), scheduled))
         assert await requests.withdraw(ours)
         assert await asked() == scheduled, "an operator's"
+        await client.close()
+
+    with_etcd(scenario)
+
+
+def test_others_go_on_without_a_lost_node_by_what_patroni_knows_or_all_of_them_as_in_a_failover() -> None:
+    async def scenario(etcd: PrivateEtcd) -> None:
+        client, ours, others = EtcdClient(socket=etcd.socket), uuid4(), ("node-2", "node-3")
+        requests = FailoverRequests(client, KEYS)
+
+        async def write(*operations: EtcdOperation) -> None:
+            await client.transact(TransactionRequest([], list(operations), []))
+
+        async def found(name: str) -> object:
+            kept = await client.read(key(ours, name))
+            return None if kept is None else json.loads(kept.value)
+
+        known = {"leader": "node-1", "sync_standby": "node-3", "quorum": 0}
+        await write(
+            put(key(ours, "leader"), b"node-1"),
+            put(key(ours, "initialize"), b"7"),
+            put(key(ours, "config"), b'{"ttl": 8, "pause": true} '),
+            put(key(ours, "sync"), json.dumps(known).encode()),
+        )
+        assert not await requests.lead_without(ours, "node-1", others, anew=True)
+        assert await found("config") == {"ttl": 8, "pause": True}, "its lease is left"
+        await write(delete(key(ours, "leader")))
+        assert not await requests.lead_without(ours, "node-1", others, etcd_messages.exists(key(ours, "no")))
+        for _ in range(2):
+            assert await requests.lead_without(ours, "node-1", others)
+            assert await found("config") == {"ttl": 8}
+            assert await found("sync") == known
+            assert await found("initialize") == 7
+        for _ in range(2):  # the data that it knew are lost
+            assert await requests.lead_without(ours, "node-1", others, anew=True)
+            assert await found("sync") == {"leader": "node-1", "sync_standby": "node-2,node-3", "quorum": 1}
+            assert [await found("config"), await found("initialize")] == [None, None]
+        assert await requests.lead_without(ours, "node-1", (), anew=True)
+        assert await found("sync") is None, "commits waited for none of them"
         await client.close()
 
     with_etcd(scenario)

@@ -224,7 +224,7 @@ def test_an_upgraded_node_that_is_lost_before_others_have_its_data_leaves_the_fo
     after = stepped(cluster, former)
     assert (after.version, after.major_upgrade) == ("15", None)
     words = upgrades_of_nodes.why_given_up(cluster, former, None, NOW)
-    assert words == "the host of node-2 was removed"
+    assert words.startswith("the host of node-2 was removed; what was committed there since ")
     for reports, holder in (
         (former | {"node-3": reported(system=NEW)}, None),  # it has the upgraded data, and may take over
         (former, "node-3"),
@@ -239,3 +239,29 @@ def test_steps_are_those_of_several_nodes_only() -> None:
     one = replace(CLUSTER, version="17", major_upgrade=MajorUpgrade(source="15", asked_at=NOW))
     assert upgrades_of_nodes.stepped(one, 7, {}, None, datetime.max.replace(tzinfo=NOW.tzinfo)) is one
     assert upgrades_of_nodes.begun(CLUSTER, "17", None, NOW) == one
+
+
+def test_the_others_take_over_from_a_node_that_is_lost_in_the_middle() -> None:
+    lost = (NODES[0], replace(NODES[1], lost_at=NOW), NODES[2])
+    cluster = replace(at(UpgradeStep.CHECKING), nodes=lost, failover_login="")
+    assert upgrades_of_nodes.candidates(cluster) == ["node-1", "node-3"]
+    for holder, is_lost in ((None, True), ("node-2", True), ("node-3", False)):
+        assert upgrades_of_nodes.is_lost(cluster, holder) is is_lost
+    assert not upgrades_of_nodes.is_lost(at(UpgradeStep.CHECKING), None), "its host may come back"
+    configuration = replace(CLUSTER.configuration, failover={"synchronous_replication": "off"})
+    assert not upgrades_of_nodes.candidates(replace(cluster, configuration=configuration))
+    for step in UpgradeStep:
+        new = replace(at(step), nodes=lost)
+        assert upgrades_of_nodes.has_new_version(new) is (step is UpgradeStep.REJOINING)
+        assert not upgrades_of_nodes.has_new_version(replace(new, version="15"))
+
+
+def test_a_lost_upgrade_is_given_up_once_patronis_login_is_gone_where_that_goes() -> None:
+    """Else the others would get one that is about to be removed."""
+    lost = (NODES[0], replace(NODES[1], lost_at=NOW), NODES[2])
+    cluster = replace(at(UpgradeStep.RESTING), nodes=lost)
+    resting = {name: reported(stage="resting") for name in ("node-1", "node-3")}
+    assert stepped(cluster, resting) is cluster
+    going = stepped(replace(cluster, failover_login=""), resting)
+    assert (going.version, going.major_upgrade) == ("15", None)
+    assert stepped(cluster, resting | {"node-3": reported()}).major_upgrade is None

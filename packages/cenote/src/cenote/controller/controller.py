@@ -324,12 +324,28 @@ class Controller:
             self._later(cluster.id)  # what it waits for may be a time
             return False
         given_up = upgrades_of_nodes.why_given_up(cluster, reports, holder, now)
+        if given_up and upgrades_of_nodes.is_lost(cluster, holder):
+            await self._lead_without_lost(cluster)
         is_end = after.version != cluster.version or (
             upgraded_alone(cluster) != "" and upgraded_alone(after) == ""
         )
         note = major_upgrades.note_of_end(cluster, reports, given_up) if is_end else None
         await self._change(cluster, lambda one: after if one == cluster else one, note)
         return True
+
+    async def _lead_without_lost(self, cluster: Cluster) -> None:
+        """Let the others take over from the node that was being upgraded; Conflict while it has a lease."""
+        mark = cluster.major_upgrade
+        assert mark is not None
+        is_free = await self._store.failover_requests.lead_without(
+            cluster.id,
+            mark.node,
+            upgrades_of_nodes.candidates(cluster),
+            self._election.condition(),
+            anew=upgrades_of_nodes.has_new_version(cluster),
+        )
+        if not is_free:
+            raise Conflict(f"{mark.node} still leads, by what the store says")
 
     def _later(self, id: UUID) -> None:
         """Have a cluster looked at in a while; once, however often this is asked for meanwhile."""

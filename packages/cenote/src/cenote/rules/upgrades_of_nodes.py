@@ -8,7 +8,7 @@ decided they rest, with the data of the former version.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from cenote.model.records import Cluster, MajorUpgrade, Node, UpgradeStep
 from cenote.model.status_records import NodeStatus, UpgradeReport
 from cenote.model.topology import Health, Member, has_standbys, rests, upgraded_alone
 from cenote.model.upgrade_state import UpgradeStage
-from cenote.rules import major_upgrades
+from cenote.rules import failover_settings, major_upgrades
 
 PATIENCE = timedelta(seconds=120)  # in which Patroni and the other nodes have to end
 HOLDING = timedelta(seconds=15)  # in which each pooler has to hold its pools; then it goes on without
@@ -109,7 +109,12 @@ def why_given_up(
         return ""
     node = next((node for node in cluster.nodes if node.name == mark.node), None)
     if node is None or node.lost_at is not None:
-        return "" if _goes_on(cluster, mark, reports, holder) else f"the host of {mark.node} was removed"
+        if _goes_on(cluster, mark, reports, holder):
+            return ""
+        if cluster.failover_login and are_resting(cluster, reports):
+            return ""  # what Patroni knew is about to go, with the login
+        since = f"{mark.asked_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"the host of {mark.node} was removed; what was committed there since {since} may be missing"
     if mark.step not in (UpgradeStep.RELEASING, UpgradeStep.RESTING):
         return ""
     if holder not in (None, mark.node):
@@ -118,6 +123,32 @@ def why_given_up(
     if is_late and not are_resting(cluster, reports):
         return f"its nodes were not stopped within {PATIENCE.seconds} seconds"
     return ""
+
+
+def is_lost(cluster: Cluster, holder: str | None) -> bool:
+    """Return whether the node that is upgraded is lost, with its host, and no other one leads."""
+    mark = cluster.major_upgrade
+    if mark is None or not mark.node or holder not in (None, mark.node):
+        return False
+    return all(node.name != mark.node or node.lost_at is not None for node in cluster.nodes)
+
+
+def candidates(cluster: Cluster) -> Sequence[str]:
+    """Return the nodes of which one at least has all that was committed before an upgrade was begun.
+
+    None where commits wait for no other node: then it may be that nobody has.
+    """
+    if not failover_settings.waits_for_standby(cluster):
+        return ()
+    mark = cluster.major_upgrade
+    upgraded = "" if mark is None else mark.node
+    return [node.name for node in cluster.nodes if node.lost_at is None and node.name != upgraded]
+
+
+def has_new_version(cluster: Cluster) -> bool:
+    """Return whether Patroni may have taken over the data of the new version."""
+    mark = cluster.major_upgrade
+    return mark is not None and mark.step is UpgradeStep.REJOINING and mark.source != cluster.version
 
 
 def _goes_on(

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from uuid import UUID
 
 from cenote.store import etcd_messages
 from cenote.store.client import EtcdClient
-from cenote.store.etcd_messages import Condition, TransactionRequest
+from cenote.store.etcd_messages import Condition, EtcdOperation, TransactionRequest
 from cenote.store.keys import Keys
 
 _BLANK = b" "
@@ -99,6 +100,51 @@ class FailoverRequests:
             )
         )
         return answer.succeeded
+
+    async def lead_without(
+        self,
+        cluster_id: UUID,
+        lost: str,
+        others: Sequence[str],
+        *conditions: Condition,
+        anew: bool = False,
+    ) -> bool:
+        """Have other nodes go on without a lost one, for which Patroni had paused, or ended, on all.
+
+        It pauses no more.  If it knows nothing of who has all commits, one of ``others`` has them: whichever
+        takes over has to ask the others, as after any failover.  ``anew``: what it knows is of data that are
+        lost.  Return False, with nothing written, while a node leads.
+        """
+        folder = self._keys.failover_of(cluster_id)
+        if_free = [etcd_messages.missing(f"{folder}leader"), *conditions]
+        if anew and not await self._write(if_free, etcd_messages.delete_prefix(folder)):
+            return False
+        shared, known = await asyncio.gather(
+            self._client.read(f"{folder}config"), self._client.read(f"{folder}sync")
+        )
+        operations: list[EtcdOperation] = []
+        if shared is not None:
+            if_free.append(etcd_messages.unchanged(f"{folder}config", shared.mod_revision))
+            operations.append(etcd_messages.put(f"{folder}config", _without_pause(shared.value)))
+        if known is None and others:
+            state = {"leader": lost, "sync_standby": ",".join(others), "quorum": len(others) - 1}
+            if_free.append(etcd_messages.missing(f"{folder}sync"))
+            operations.append(etcd_messages.put(f"{folder}sync", json.dumps(state).encode()))
+        return await self._write(if_free, *operations)
+
+    async def _write(self, conditions: Sequence[Condition], *operations: EtcdOperation) -> bool:
+        request = TransactionRequest(list(conditions), list(operations), [])
+        return (await self._client.transact(request)).succeeded
+
+
+def _without_pause(value: bytes) -> bytes:
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return value
+    if not isinstance(found, dict) or "pause" not in found:
+        return value
+    return json.dumps({name: one for name, one in found.items() if name != "pause"}).encode()
 
 
 def _is_ours(value: bytes) -> bool:
