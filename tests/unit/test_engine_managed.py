@@ -481,3 +481,15 @@ def test_patroni_begins_with_nothing_that_the_store_said_once() -> None:
     assert in_words(changes) == ["Remove", "Start Patroni"]
     assert changes[0] == Remove(context.paths.data / "patroni.dynamic.json")
     assert in_words(plan(context, agent=DOWN, loaded=DOWN, state=b"")) == ["Start Patroni"]
+
+
+def test_patroni_ends_for_an_upgrade_once_commits_wait_for_another_node() -> None:
+    mark = MajorUpgrade(source="15", asked_at=NOW, node="node-1", step=UpgradeStep.RELEASING)
+    context = of_node(cluster=msgspec.structs.replace(TRIO, version="17", major_upgrade=mark))
+    found = release.Seen(has_folder=True, running=True, password=Secret("drawn"), alone=True)
+    assert isinstance(next(iter(release.plan(context, found))), Wait)
+    publish, stop, *_ = release.plan(context, replace(found, alone=False))
+    assert isinstance(publish, Publish)
+    assert isinstance(stop, Stop)
+    told = replace(context, agreed=replace(TAKEN_OVER, shared=publish.content))
+    assert isinstance(next(iter(release.plan(told, found))), Stop), "it has paused"

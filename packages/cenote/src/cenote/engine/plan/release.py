@@ -31,7 +31,7 @@ class Seen:
     """``running``: Patroni; ``recovering``: its server follows another one, or is down.
 
     ``slots`` are those of its server, None while that cannot be asked.  ``password`` is that of Patroni's
-    login to the store.
+    login to the store.  ``alone``: commits are to wait for another node, and wait for none.
     """
 
     has_folder: bool
@@ -39,6 +39,7 @@ class Seen:
     recovering: bool = False
     slots: tuple[Slot, ...] | None = ()
     password: Secret | None = field(default=None, repr=False)
+    alone: bool = False
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
@@ -48,7 +49,10 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield Wait("it still follows another node, and is about to take writes")
     if context.agreed.leader == context.node.name and seen.password is not None:
         paused = managed.shared(context) | {"pause": True}
-        if not patroni.is_same(context.agreed.shared, paused):
+        is_paused = patroni.is_same(context.agreed.shared, paused)
+        if seen.running and seen.alone and not is_paused and NodeKind.UPGRADING in context.kinds:
+            yield Wait("another node is to have all commits first, and commits wait for none yet")
+        if not is_paused:
             yield Publish(context.cluster.id, patroni.encode_shared(paused), seen.password)
     if seen.running:
         yield Stop(replace(context.failover_agent, stop_signal=signal.SIGKILL))
