@@ -61,6 +61,14 @@ def test_data_that_cannot_follow_are_kept_until_a_copy_does() -> None:
     assert following(wanted, replace(behind, behind=0)) == [Remove(paths.former_data)]
 
 
+def test_data_that_were_given_up_and_promoted_then_are_given_up_no_more() -> None:
+    leading = context("node-1")
+    marked = replication.Seen(False, followers=("node-2",), quorum=("node-2",), given_up=True)
+    assert following(leading, marked) == [Remove(leading.paths.cannot_follow)]
+    changes = following(leading, replace(marked, recovering=True))
+    assert [type(one) for one in changes] == [Wait], "not before its server takes writes"
+
+
 @pytest.mark.parametrize("has_data", [True, False])
 def test_a_stop_in_between_sets_no_copy_aside(has_data: bool) -> None:
     """The mark goes before a copy gets its name, so that it is never taken for one of the copy."""

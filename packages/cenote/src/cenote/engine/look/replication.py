@@ -44,4 +44,5 @@ async def look(_inspector: Inspector, context: NodeContext, session: Session) ->
         False,
         quorum=tuple(name for name, waits in rows if waits),
         followers=tuple(name for name, _ in rows),
+        given_up=files.mode_of_file(context.paths.cannot_follow) is not None,
     )

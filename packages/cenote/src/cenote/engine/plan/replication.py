@@ -19,7 +19,8 @@ class Seen:
 
     ``replayed`` is the position in the WAL, ``behind`` the bytes that it lacks of what the other server had
     written, ``seconds`` how long ago what it replayed last was committed, None while nothing is known.
-    ``has_former``: data that could not follow are still set aside.  ``said`` are the last messages
+    ``has_former``: data that could not follow are still set aside; ``given_up``: its own are marked as such.
+    ``said`` are the last messages
     of one that receives nothing, which it writes at each attempt, and ``full_disk`` says if its disk is full.
     """
 
@@ -31,6 +32,7 @@ class Seen:
     quorum: tuple[str, ...] = ()
     followers: tuple[str, ...] = ()
     has_former: bool = False
+    given_up: bool = False
     said: str = ""
     full_disk: str = ""
 
@@ -43,8 +45,8 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
     if NodeKind.WRITER in context.kinds:
         if seen.recovering:
             yield Wait("PostgreSQL is about to take writes", often=True)
-        elif seen.followers and not seen.quorum and failover_settings.waits_for_standby(context.cluster):
-            yield Wait("commits do not wait for a standby, so a failover could lose some of them")
+        else:
+            yield from _of_writer(context, seen)
         return
     name = context.leader or "the node that takes writes"
     if not seen.recovering:
@@ -59,6 +61,13 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         yield Wait(f"catching up with {name}, {seen.behind // 2**20} MiB behind")
     elif seen.has_former:
         yield Remove(context.paths.former_data)
+
+
+def _of_writer(context: NodeContext, seen: Seen) -> Plan:
+    if seen.given_up:  # the other nodes follow its data now, which the mark would have set aside later
+        yield Remove(context.paths.cannot_follow)
+    if seen.followers and not seen.quorum and failover_settings.waits_for_standby(context.cluster):
+        yield Wait("commits do not wait for a standby, so a failover could lose some of them")
 
 
 def report(_context: NodeContext, seen: Seen) -> Mapping[str, object]:
