@@ -27,7 +27,7 @@ from cenote.engine.plan.context import Follower, HostContext, NodeContext, NodeK
 from cenote.errors import CenoteError, NotFound, ServerGone, Unavailable
 from cenote.host import control_file, processes, trash
 from cenote.host.executor import Executor
-from cenote.model.records import Cluster, Node, SwitchStage
+from cenote.model.records import Cluster, Node, Switchover, SwitchStage
 from cenote.model.status_records import UpgradeReport
 from cenote.model.topology import has_standbys, in_words, node_key
 from cenote.rules import replicas, repository_identity, rolling, storage, sweep
@@ -257,7 +257,8 @@ class NodeLoop:
         full, self._full = self._full or not woken or time.monotonic() >= self._look_due, False
         self._quiet.end()
         pause, result = await self._attempt(stored, full=full)
-        self._full = self._full or result is not PassResult.DONE
+        # A switch is gone on with by a pass over everything, however closely changes follow one another.
+        self._full = self._full or result is not PassResult.DONE or self._prepares(stored.value)
         self._passes.end(self.label, result, began)
         self._began = None
         return pause, result
@@ -289,6 +290,8 @@ class NodeLoop:
             await self._report_failure(stored, _in_words(error))
             with contextlib.suppress(CenoteError, OSError):
                 await self._drop(stored)
+            if self._prepares(stored.value):  # what has failed is tried again beside it
+                return min(self._next_backoff(), BUSY_PAUSE), PassResult.FAILED
         except Exception:
             log.exception("cluster %s: a defect in Cenote", in_words(stored.value, self._node_name))
             await self._report_failure(stored, "an unexpected error; see Cenote's log")
@@ -324,6 +327,8 @@ class NodeLoop:
             pause = min(pause, missing)
         if self._is_busy(stored.value):
             pause = min(pause, BUSY_PAUSE)
+        if self._prepares(stored.value):  # and is to go on with that
+            pause = min(pause, POLL_FIRST)
         soon = await self._drop(stored)
         return pause if soon is None else min(pause, soon)
 
@@ -374,7 +379,13 @@ class NodeLoop:
             # No change waits for a node that stands by, and held clients wait for its pass.
             stands_by = context.kinds.isdisjoint({NodeKind.WRITER, NodeKind.REPLICA})
             async with self._reports.of_progress(0 if stands_by else stored.revision):
-                converged = await self._pass.run(context, session, stored.revision, full=full)
+                converged = await self._pass.run(
+                    context,
+                    session,
+                    stored.revision,
+                    full=full,
+                    has_moved_on=lambda: self._has_moved_on(stored.value.switchover),
+                )
         finally:
             await session.close()
             all_run = self._watch_servers(context)
@@ -399,6 +410,7 @@ class NodeLoop:
             context.cluster.restart_turn is not None,
             self._until_followed(context.cluster),
             self._is_busy(context.cluster),
+            self._prepares(context.cluster),
             NodeKind.REPLICA in context.kinds,  # how far it is does not show in its trace
         )
         if converged.settled and not any(waits):
@@ -415,6 +427,20 @@ class NodeLoop:
         switch = cluster.switchover
         is_prepared = switch is not None and switch.stage is SwitchStage.PREPARING
         return switch is not None and is_prepared and self._reports.last().free_for != switch.attempt
+
+    def _prepares(self, cluster: Cluster) -> bool:
+        """Return whether the node takes writes, and prepares a switch."""
+        switch = cluster.switchover
+        if switch is None or switch.stage is not SwitchStage.PREPARING:
+            return False
+        return switch.source == self._node_name == self._store.leader(cluster)
+
+    def _has_moved_on(self, switch: Switchover | None) -> bool:
+        """Return whether the record says something else of a switch than at the beginning of a pass."""
+        with contextlib.suppress(NewerFormat):
+            stored = self._store.cluster(self._cluster_id)
+            return stored is None or stored.value.switchover != switch
+        return True
 
     def _until_followed(self, cluster: Cluster) -> float | None:
         leads = has_standbys(cluster) and self._store.leader(cluster) == self._node_name

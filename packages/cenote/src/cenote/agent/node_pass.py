@@ -9,16 +9,17 @@ from __future__ import annotations
 import contextlib
 import logging
 from asyncio import Semaphore
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cenote.agent.drops import Drops
 from cenote.agent.pass_progress import PassProgress
+from cenote.agent.preparing import Preparing
 from cenote.agent.sql_changes import SqlChanges
 from cenote.engine import look, plan
 from cenote.engine.part import Part
-from cenote.engine.parts import DROP_PARTS, NODE_PARTS, POOLER, ROLES, affected
+from cenote.engine.parts import DROP_PARTS, NODE_PARTS, POOLER, ROLES, SWITCHING, affected
 from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.errors import CenoteError
 from cenote.host import files, system
@@ -98,25 +99,54 @@ class NodePass:
         self.drops = Drops(self._do)  # of what was removed from the record, to be made after a pass
         self.has_drops = False
         self.sql_changes = SqlChanges(self._inspector)
+        self._preparing = Preparing()
         self.seen: dict[str, object] = {}  # fields of a report
         self._changes = 0
         self._kinds: frozenset[NodeKind] = frozenset()
         self._last: tuple[NodeContext, Converged] | None = None  # of the last pass, if it was completed
 
     async def run(
-        self, context: NodeContext, session: Session, revision: int = 0, *, full: bool = True
+        self,
+        context: NodeContext,
+        session: Session,
+        revision: int = 0,
+        *,
+        full: bool = True,
+        has_moved_on: Callable[[], bool] = lambda: False,
     ) -> Converged:
         """Carry out all changes that are needed; ``revision`` is that of the record.
 
         Unless ``full``, only by the parts that a change of the record since the last pass can affect.
         Raises Waiting when a plan has to wait, and CenoteError or OSError when a change fails.
+        ``has_moved_on`` says that the record has gone on with a switch which the node prepares.
         """
+        if not self._preparing.is_due(context):
+            return await self._run(context, session, revision, full=full)
+        try:
+            return await self._run(context, session, revision, full=full, ends=has_moved_on)
+        except (Waiting, CenoteError, OSError):
+            if not has_moved_on():
+                self._preparing.tried(context, remains=True)
+            raise
+
+    async def _run(
+        self,
+        context: NodeContext,
+        session: Session,
+        revision: int,
+        *,
+        full: bool,
+        ends: Callable[[], bool] | None = None,
+    ) -> Converged:
+        """Make a pass; with ``ends``, without what prepares a switch, and only until that says so."""
         last, self._last, self._changes = self._last, None, 0
         self.sql_changes.has_other_users = False
         former, parts = context, NODE_PARTS
         if not full and last is not None:
             former, parts = last[0], affected(last[0], context)
-        parts = tuple(part for part in parts if part.is_on(context))
+        parts = tuple(
+            part for part in parts if part.is_on(context) and not (ends is not None and part is SWITCHING)
+        )
         # What a node does not do now that it will do later, or another one, is ahead of it.
         has_all = not context.kinds.isdisjoint({NodeKind.WRITER, NodeKind.REPLICA})
         self.progress.begin(revision, [part.name for part in (parts if has_all else NODE_PARTS)])
@@ -130,9 +160,11 @@ class NodePass:
             by_sql=self.sql_changes.last(context),
         )
         try:
-            await self._reconcile_all(parts, informed, session)
+            await self._reconcile_all(parts, informed, session, ends or (lambda: False))
         except Waiting:
             self.progress.waits()
+            if ends is None:
+                self._preparing.waited(context, self.seen.get("ready_for"))
             raise
         except (CenoteError, OSError):
             # A user is locked out also while something else, such as the pooler, fails.
@@ -151,6 +183,7 @@ class NodePass:
         if NodeKind.REPLICA not in context.kinds:  # it takes writes now
             self.seen = self.seen | {"copy": 0}
         self._last = context, converged
+        self._preparing.tried(context, remains=self.has_drops)
         return converged
 
     async def _look_for_drops(self, context: NodeContext, session: Session) -> None:
@@ -158,11 +191,17 @@ class NodePass:
         self.has_drops = NodeKind.WRITER in context.kinds and await self.drops.look(context, session)
 
     async def _reconcile_all(
-        self, parts: Collection[Part[Any]], context: NodeContext, session: Session
+        self,
+        parts: Collection[Part[Any]],
+        context: NodeContext,
+        session: Session,
+        ends: Callable[[], bool],
     ) -> None:
         failure: CenoteError | None = None
         looks = ROLES in parts or NodeKind.REPLICA in context.kinds
         for part in parts:
+            if ends():
+                raise Waiting("the pools are to be held")
             if part is POOLER and (looks or not self.sql_changes.covers(context)):
                 context = replace(context, by_sql=await self.sql_changes.look(context, session))
             try:
