@@ -306,6 +306,8 @@ def test_it_is_told_while_a_switch_is_prepared_whether_a_transaction_would_have_
     assert told(wanted, seen) == (preparing.attempt, 0)
     assert told(wanted, Seen()) == (preparing.attempt, 0), "nobody is there to be held"
     assert told(wanted, replace(seen, oldest=2.5)) == ("", 2)
+    assert told(wanted, replace(seen, oldest=59.9)) == ("", 55), "a report each second would cost a write"
+    assert told(wanted, replace(seen, oldest=3601.0)) == ("", 3600)
     assert told(wanted, replace(seen, unknown=True))[0] == ""
     cutting = msgspec.structs.replace(TRIO, switchover=msgspec.structs.replace(preparing, cut=True))
     assert told(context("node-1", cutting), replace(seen, oldest=2.5))[0] == preparing.attempt

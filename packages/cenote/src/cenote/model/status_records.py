@@ -145,8 +145,8 @@ class NodeStatus(Record, frozen=True, kw_only=True):
     of which each commit waits for one, as its server says.  ``held_for`` is the attempt at a planned switch
     that the host holds its pools for, and ``ready_for`` the one that the writer has prepared.  ``free_for``
     is the one for which no transaction in the host's pools has been open for long, and ``busy_seconds`` for
-    how long one has.  ``led_to`` is the node that the host's pools lead to, since they were held last; ""
-    while they are held.
+    how long one has, in steps.  ``led_to`` is the node that the host's pools lead to, since they were held
+    last; "" while they are held.
     ``restart`` is that of a node of several whose server is to be restarted, None while none is due;
     ``restarted_for`` is the attempt at a restart of the writer in its place that was carried out.
 

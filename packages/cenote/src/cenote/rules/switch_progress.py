@@ -48,7 +48,9 @@ def _busy(switch: Switchover, seen: Collection[NodeStatus | None]) -> str:
     if not others:
         return ""
     longest = max((one.busy_seconds for one in others if one is not None), default=0)
-    return f"a transaction in a pool has been open for {longest} s" if longest else "its pools are looked at"
+    if not longest:
+        return "its pools are looked at"
+    return f"a transaction in a pool has been open for more than {longest} s"
 
 
 def lag(writer: str, name: str, reports: Mapping[str, NodeStatus]) -> str:

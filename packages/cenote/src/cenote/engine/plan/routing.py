@@ -228,7 +228,13 @@ def _free(context: NodeContext, seen: Seen) -> dict[str, object]:
     if switch is None or switch.stage is not SwitchStage.PREPARING or context.leader != switch.source:
         return {"free_for": "", "busy_seconds": 0}
     is_busy = seen.unknown or (seen.oldest > LONG and not switch.cut)
-    return {"free_for": "" if is_busy else switch.attempt, "busy_seconds": int(seen.oldest)}
+    return {"free_for": "" if is_busy else switch.attempt, "busy_seconds": _in_steps(seen.oldest)}
+
+
+def _in_steps(seconds: float) -> int:
+    """Return seconds rounded down, so that a switch that waits for long is not worth a report each second."""
+    step = 1 if seconds < 5 else 5 if seconds < 60 else 60
+    return int(seconds) // step * step
 
 
 def is_needed(context: NodeContext) -> bool:
