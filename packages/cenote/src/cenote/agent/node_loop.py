@@ -233,11 +233,14 @@ class NodeLoop:
         self._wake.clear()
         awaited, self._awaited = self._awaited, []
         try:
-            return await self._reported_pass(woken=woken)
+            return await self._reported_pass(awaited, woken=woken)
         finally:
             _set(awaited)
 
-    async def _reported_pass(self, *, woken: bool) -> tuple[float | None, PassResult]:
+    async def _reported_pass(
+        self, awaited: list[asyncio.Event], *, woken: bool
+    ) -> tuple[float | None, PassResult]:
+        """Make a pass and report; if it is put off, so are those that are ``awaited``."""
         timing = self._host_context.timing
         try:
             stored = self._store.cluster(self._cluster_id)
@@ -247,10 +250,10 @@ class NodeLoop:
             return timing.resync_interval, PassResult.FAILED
         if stored is None or not self._is_here(stored.value):
             return None, PassResult.DONE
-        if self._is_held(stored.value):
-            return POLL_MOST, PassResult.WAITING
-        if self._failover_watch.is_undecided(self._store.leader(stored.value)):
-            return POLL_SUSPICION, PassResult.WAITING
+        if (pause := self._put_off_for(stored.value)) is not None:
+            self._awaited += awaited
+            awaited.clear()
+            return pause, PassResult.WAITING
         began = self._passes.begin(self.label)
         self._began = time.monotonic()
         # Changes that follow one another closely do not put off the look at everything.
@@ -262,6 +265,12 @@ class NodeLoop:
         self._passes.end(self.label, result, began)
         self._began = None
         return pause, result
+
+    def _put_off_for(self, cluster: Cluster) -> float | None:
+        """Return for how many seconds a pass would only be in the way, None if it would not."""
+        if self._is_held(cluster):
+            return POLL_MOST
+        return POLL_SUSPICION if self._failover_watch.is_undecided(self._store.leader(cluster)) else None
 
     def _is_held(self, cluster: Cluster) -> bool:
         """Return whether a pass would only find that pools are held for a switch, and nobody leads yet.
