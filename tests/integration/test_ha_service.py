@@ -10,8 +10,10 @@ import stat
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
+import httpx
 import psycopg
 import pytest
 
@@ -187,6 +189,46 @@ def test_a_patroni_that_is_killed_is_started_again_beside_its_server(
     settled(client, trio["id"])
     assert server(running, trio, number) == postgres
     assert writer(running, trio, 1, 2, 3) == number
+
+
+def test_access_is_taken_away_while_a_switch_waits_for_a_transaction(
+    running: Service, client: Client, http: httpx.Client, trio: Any
+) -> None:
+    path = f"/v2/databases/{trio['id']}"
+    pool = added_pool(client, trio["id"], "for-a-switch")["connection"]["uri"]
+    user = client.request("POST", f"{path}/users", json={"name": "leaver"})["user"]
+    login = f"{user['name']}:{user['password']}"
+    uri = urlsplit(trio["connection"]["uri"])
+    uri = uri._replace(netloc=f"{login}@{uri.netloc.rpartition('@')[2]}")
+    sources = [{"type": "ip_addr", "value": value} for value in ("127.0.0.1", "192.0.2.0/24")]
+    client.request("PUT", f"{path}/firewall", json={"rules": sources})
+    settled(client, trio["id"])
+    before = wait_until("a node takes writes", SECONDS, lambda: writer(running, trio, 1, 2, 3)) or 0
+    with (
+        psycopg.connect(pool) as slow,
+        psycopg.connect(uri.geturl(), autocommit=True) as leaver,
+    ):
+        slow.execute("CREATE TABLE slow (n int)")
+        client.request("POST", f"{path}/switchover", json={"seconds": 300})
+        wait_until("the switch waits", SECONDS, lambda: "a transaction in a pool" in waits_for(client, trio))
+
+        assert http.put(f"{path}/firewall", json={"rules": sources[:1]}).status_code == 204
+        assert http.delete(f"{path}/users/leaver").status_code == 204
+        with pytest.raises(psycopg.OperationalError):
+            leaver.execute("SELECT 1")
+        query = "SELECT 1 FROM pg_roles WHERE rolname = 'leaver'"
+        assert on_node(running, trio, before, query) == []
+        assert "a transaction in a pool" in waits_for(client, trio)
+        slow.commit()
+    wait_until("the switch is over", SECONDS, lambda: not waits_for(client, trio))
+    settled(client, trio["id"])
+    assert writer(running, trio, 1, 2, 3) not in (None, before)
+
+
+def waits_for(client: Client, cluster: Any) -> str:
+    """Return what a planned switch waits for, "" without one."""
+    found = client.request("GET", f"/v2/databases/{cluster['id']}")["database"]["cenote"]
+    return str(found["switchover"]["reason"]) if "switchover" in found else ""
 
 
 def test_nothing_of_a_deleted_cluster_stays(running: Service, client: Client, trio: Any) -> None:
