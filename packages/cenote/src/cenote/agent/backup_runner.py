@@ -28,6 +28,7 @@ from cenote.conf import pgbackrest
 from cenote.conf.hba import SUPERUSER
 from cenote.engine.look.backups import passphrase_problem
 from cenote.engine.plan.context import HostContext, NodeContext
+from cenote.engine.plan.ending import CHECKPOINT
 from cenote.errors import CenoteError
 from cenote.host import files, lineage_marks, repository_disk, safe_open
 from cenote.host.backup_program import BackupError, BackupProgram
@@ -46,6 +47,11 @@ _ARCHIVER = (
     "date_trunc('second', last_failed_time), "
     "CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END "
     "FROM pg_stat_archiver"
+)
+_LAGS_PROMOTION = (
+    "SELECT CASE WHEN pg_is_in_recovery() THEN false "
+    "ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) <> lpad(upper(to_hex(timeline_id)), 8, '0') END "
+    "FROM pg_control_checkpoint()"
 )
 
 
@@ -282,6 +288,7 @@ class BackupRunner:
     ) -> None:
         if type is BackupType.FULL:
             await _outwait(context.cluster_paths.backup_state / pgbackrest.GAP)
+        await _settle_promotion(context)
         known.report = replace(known.report, running=type, progress=None)
         await self._there.write(context, known)
         making = self._run(context, program, *_server(context), f"--type={type}", "backup", seconds=None)
@@ -379,6 +386,17 @@ class BackupRunner:
 def _server(context: NodeContext) -> tuple[str, ...]:
     """Return the options that name the server of a node, since several of a cluster may be on one host."""
     return f"--pg1-path={context.paths.data}", f"--pg1-port={context.node.port}"
+
+
+async def _settle_promotion(context: NodeContext) -> None:
+    """Write the first checkpoint of a server that was just promoted, which pgBackRest refuses until then."""
+    session = session_of(context)
+    try:
+        [(lags,)] = await session.rows(SUPERUSER, _LAGS_PROMOTION)
+        if lags:
+            await session.run(SUPERUSER, "writing a checkpoint", CHECKPOINT, atomic=False)
+    finally:
+        await session.close()
 
 
 async def _outwait(gap: Path) -> None:
