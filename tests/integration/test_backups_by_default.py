@@ -8,12 +8,14 @@ import re
 import subprocess
 from typing import Any
 
+import psycopg
 import pytest
 
 from cenote_client import BusyError
 from tests.support.backups import SECONDS, Kept
 from tests.support.folders import server_folder
 from tests.support.pgbackrest import FOUND, NEEDS_PGBACKREST, version
+from tests.support.replicas import added
 from tests.support.service import CENOTE, SMALLEST, calling, ephemeral, online_cluster, service
 from tests.support.ssh_server import PROGRAMS
 from tests.support.waiting import wait_until
@@ -51,6 +53,25 @@ def test_a_service_that_nobody_has_told_where_keeps_backups_and_says_that_they_a
             page = http.get("/metrics").text
         [size] = re.findall(r'^cenote_backup_archive_bytes{cluster="one",.*} (.*)$', page, re.MULTILINE)
         assert float(size) > 1000
+
+
+def test_the_first_backup_of_a_promoted_replica_fails_at_no_former_timeline() -> None:
+    with service(backups_by_default=True, clusters=2) as running, running.client() as client:
+        source: Any = online_cluster(client, "source", version=version())
+        replica = added(client, source, "heir")
+        with psycopg.connect(source["connection"]["uri"]) as connection:  # a checkpoint by itself takes long
+            connection.execute("CREATE TABLE facts AS SELECT repeat('x', 999) FROM generate_series(1, 60000)")
+        client.request("PUT", f"/v2/databases/{source['id']}/replicas/heir/promote")
+        seen: set[tuple[str, str]] = set()
+
+        def is_backed_up() -> bool:
+            told = client.request("GET", f"/v2/databases/{replica['id']}")["database"]["cenote"]
+            backups = told.get("backups", {})
+            seen.add((told["health"], backups.get("failure", "")))
+            return bool(backups.get("count"))
+
+        wait_until("it is backed up", SECONDS, is_backed_up)
+        assert not [failure for _, failure in seen if "timeline" in failure], seen
 
 
 def without_pgbackrest() -> tuple[str, ...]:
