@@ -263,7 +263,7 @@ def test_the_configuration_says_whether_commits_wait_and_when_a_silent_primary_i
     context = of_node()
     shared = managed.shared(replace(context, cluster=msgspec.structs.replace(TRIO, configuration=chosen)))
     assert shared["synchronous_mode"] is False
-    assert managed.shared(context)["ttl"] + 50 == shared["ttl"] == 58
+    assert managed.shared(context)["ttl"] + 50 == shared["ttl"] == 57
 
 
 def test_a_server_that_is_rewound_is_waited_for_in_words() -> None:

@@ -120,7 +120,8 @@ def shared(
     After ``seconds`` of silence a primary is replaced; ``synchronous``: each commit waits for a standby.
     """
     return {
-        "ttl": seconds - 2 * LOOP_WAIT,  # the lease is noticed to have ended, and another node promoted
+        # After that the store notices the end of the lease, maybe having found a new leader of its own.
+        "ttl": seconds - 3 * LOOP_WAIT,
         "loop_wait": LOOP_WAIT,
         "retry_timeout": RETRY_TIMEOUT,
         "synchronous_mode": "quorum" if synchronous else False,
