@@ -71,7 +71,14 @@ def test_who_leads_is_followed_and_what_patroni_writes_each_second_tells_nobody(
             await followed.write(put(key(ours, "config"), blanks))
         await followed.write(put(key(other, "leader"), b"node-2"))
         await followed.becomes(other, Agreed(leader="node-2"))
-        assert followed.told[2:] == [other]
+        state = b'{"leader": "node-2", "sync_standby": "node-1,node-3", "quorum": 1}'
+        await followed.write(put(key(other, "sync"), state))
+        await followed.becomes(other, Agreed(leader="node-2", may_lead=frozenset({"node-1", "node-3"})))
+        for unreadable in (b'{"sync_standby": null}', b"[]", b"\xff"):
+            for value in (state, unreadable):
+                await followed.write(put(key(other, "sync"), value))
+            await followed.becomes(other, Agreed(leader="node-2"))
+        assert followed.told[2:] == [other]  # nobody has to look at once
         assert not followed.agreements.is_silent(ours, "node-1")
         await followed.write(delete(key(ours, "leader")), delete(key(ours, "members/node-1")))
         await followed.becomes(ours, Agreed(identifier="7", shared=b"{}"))

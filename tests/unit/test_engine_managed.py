@@ -486,10 +486,18 @@ def test_patroni_begins_with_nothing_that_the_store_said_once() -> None:
 def test_patroni_ends_for_an_upgrade_once_commits_wait_for_another_node() -> None:
     mark = MajorUpgrade(source="15", asked_at=NOW, node="node-1", step=UpgradeStep.RELEASING)
     context = of_node(cluster=msgspec.structs.replace(TRIO, version="17", major_upgrade=mark))
-    found = release.Seen(has_folder=True, running=True, password=Secret("drawn"), alone=True)
+    found = release.Seen(has_folder=True, running=True, password=Secret("drawn"))
     assert isinstance(next(iter(release.plan(context, found))), Wait)
-    publish, stop, *_ = release.plan(context, replace(found, alone=False))
+    known = replace(TAKEN_OVER, may_lead=frozenset({"node-2"}))
+    leaderless = replace(context, agreed=replace(known, leader=None))
+    assert isinstance(next(iter(release.plan(leaderless, found))), Wait), (
+        "nothing could be told to the others"
+    )
+    publish, stop, *_ = release.plan(replace(context, agreed=known), found)
     assert isinstance(publish, Publish)
     assert isinstance(stop, Stop)
-    told = replace(context, agreed=replace(TAKEN_OVER, shared=publish.content))
+    off = Configuration(failover={"synchronous_replication": "off"})
+    alone = replace(context, cluster=msgspec.structs.replace(context.cluster, configuration=off))
+    assert isinstance(next(iter(release.plan(alone, found))), Publish), "commits wait for none"
+    told = replace(context, agreed=replace(known, shared=publish.content))
     assert isinstance(next(iter(release.plan(told, found))), Stop), "it has paused"

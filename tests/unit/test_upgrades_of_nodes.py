@@ -235,6 +235,20 @@ def test_an_upgraded_node_that_is_lost_before_others_have_its_data_leaves_the_fo
     assert stepped(there, former) is there, "a host that is away may come back with the data"
 
 
+@pytest.mark.parametrize("step", [UpgradeStep.RELEASING, UpgradeStep.RESTING])
+def test_an_upgrade_is_not_given_up_for_being_late_while_its_host_is_away_and_nobody_leads(
+    step: UpgradeStep,
+) -> None:
+    cluster, late = at(step), NOW + timedelta(seconds=121)
+    assert upgrades_of_nodes.stepped(cluster, 7, {}, None, late, is_away=True) is cluster
+    for holder, is_away in ((None, False), ("node-2", True)):
+        after = upgrades_of_nodes.stepped(cluster, 7, {}, holder, late, is_away=is_away)
+        assert (after.version, after.major_upgrade) == ("15", None)
+    nodes = (NODES[0], replace(NODES[1], lost_at=NOW), NODES[2])
+    removed = upgrades_of_nodes.stepped(replace(cluster, nodes=nodes), 7, {}, None, late, is_away=True)
+    assert removed.major_upgrade is None
+
+
 def test_steps_are_those_of_several_nodes_only() -> None:
     one = replace(CLUSTER, version="17", major_upgrade=MajorUpgrade(source="15", asked_at=NOW))
     assert upgrades_of_nodes.stepped(one, 7, {}, None, datetime.max.replace(tzinfo=NOW.tzinfo)) is one

@@ -124,7 +124,7 @@ class NodePass:
             return await self._run(context, session, revision, full=full)
         try:
             return await self._run(context, session, revision, full=full, ends=has_moved_on)
-        except (Waiting, CenoteError, OSError):
+        except Exception:  # a defect must not keep the switch waiting, either
             if not has_moved_on():
                 self._preparing.tried(context, remains=True)
             raise

@@ -319,11 +319,12 @@ class Controller:
         """Take the upgrade of a cluster with several nodes a step further; return whether that is due."""
         cluster, now = stored.value, self._store.clock.now()
         holder, reports = self._store.agreed(cluster.id).leader, self._store.reports(cluster.id)
-        after = upgrades_of_nodes.stepped(cluster, stored.revision, reports, holder, now)
+        is_away = self._is_away(cluster)
+        after = upgrades_of_nodes.stepped(cluster, stored.revision, reports, holder, now, is_away=is_away)
         if after is cluster:
             self._later(cluster.id)  # what it waits for may be a time
             return False
-        given_up = upgrades_of_nodes.why_given_up(cluster, reports, holder, now)
+        given_up = upgrades_of_nodes.why_given_up(cluster, reports, holder, now, is_away=is_away)
         if given_up and upgrades_of_nodes.is_lost(cluster, holder):
             await self._lead_without_lost(cluster)
         is_end = after.version != cluster.version or (
@@ -332,6 +333,11 @@ class Controller:
         note = major_upgrades.note_of_end(cluster, reports, given_up) if is_end else None
         await self._change(cluster, lambda one: after if one == cluster else one, note)
         return True
+
+    def _is_away(self, cluster: Cluster) -> bool:
+        """Return whether the host of the node that is upgraded does not answer."""
+        name, alive = upgraded_alone(cluster), self._store.seen_hosts().alive
+        return any(node.name == name and node.host not in alive for node in cluster.nodes)
 
     async def _lead_without_lost(self, cluster: Cluster) -> None:
         """Let the others take over from the node that was being upgraded; Conflict while it has a lease."""

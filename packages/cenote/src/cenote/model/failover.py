@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,12 +40,22 @@ class Agreed:
     """What stands in the store of a cluster that Patroni runs.
 
     ``identifier`` is that of PostgreSQL's system, "" before Patroni has taken the cluster over; ``shared`` is
-    the configuration that all nodes follow.
+    the configuration that all nodes follow.  ``may_lead`` are the nodes of which each commit waits for some,
+    so that one of them may take over.
     """
 
     leader: str | None = None
     identifier: str = ""
     shared: bytes | None = field(default=None, repr=False)
+    may_lead: frozenset[str] = frozenset()
 
 
 NOTHING_AGREED = Agreed()
+
+
+def synchronous_standbys(state: bytes | None) -> frozenset[str]:
+    """Return the nodes that Patroni's state of synchronous replication names; it lags behind the servers."""
+    try:
+        return frozenset((json.loads(state or b"{}").get("sync_standby") or "").split(",")) - {""}
+    except (ValueError, AttributeError):
+        return frozenset()

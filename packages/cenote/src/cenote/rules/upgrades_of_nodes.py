@@ -73,10 +73,13 @@ def stepped(
     reports: Mapping[str, NodeStatus],
     holder: str | None,
     now: datetime,
+    *,
+    is_away: bool = False,
 ) -> Cluster:
     """Return the cluster a step further, the same if it is too early.
 
-    ``revision`` is that of the record, ``holder`` the node whose Patroni has the leader key.
+    ``revision`` is that of the record, ``holder`` the node whose Patroni has the leader key; ``is_away``: the
+    host of the node that is upgraded does not answer.
     """
     mark = cluster.major_upgrade
     if mark is None or not mark.node:
@@ -85,7 +88,7 @@ def stepped(
         return major_upgrades.withdrawn(cluster)
     if mark.step is UpgradeStep.REJOINING:
         return replace(cluster, major_upgrade=None) if _is_joined(cluster, mark, reports, holder) else cluster
-    if why_given_up(cluster, reports, holder, now):
+    if why_given_up(cluster, reports, holder, now, is_away=is_away):
         return _given_up(cluster, mark, now)
     report = _report_of(mark, reports)
     # Of one that was over before a copy of the store was made, nothing is left but the data.
@@ -97,12 +100,18 @@ def stepped(
 
 
 def why_given_up(
-    cluster: Cluster, reports: Mapping[str, NodeStatus], holder: str | None, now: datetime
+    cluster: Cluster,
+    reports: Mapping[str, NodeStatus],
+    holder: str | None,
+    now: datetime,
+    *,
+    is_away: bool = False,
 ) -> str:
     """Return why an upgrade is given up whose server was not stopped yet, or is lost, in words; else "".
 
     It is never too late once all others rest: what Patroni knew may be gone then, though the record has its
-    login still.
+    login still.  Nor while nobody leads and that node's host ``is_away``: Patroni of the others may have been
+    told to pause, which that node alone takes back, or its removal as lost.
     """
     mark = cluster.major_upgrade
     if mark is None or not mark.node:
@@ -120,7 +129,7 @@ def why_given_up(
     if holder not in (None, mark.node):
         return f"{holder} has taken over from {mark.node}"
     is_late = mark.since is not None and now - mark.since > PATIENCE
-    if is_late and not are_resting(cluster, reports):
+    if is_late and not are_resting(cluster, reports) and not (holder is None and is_away):
         return f"its nodes were not stopped within {PATIENCE.seconds} seconds"
     return ""
 

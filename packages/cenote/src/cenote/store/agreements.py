@@ -1,9 +1,9 @@
 """What Patroni keeps in the store of each cluster that it runs, as far as anybody here has to know it.
 
 It writes several keys a second and node under load.  So this is a watch of its own: the few keys that say
-who leads, whose data it is and what all nodes follow are kept, all others are dropped unread, and only a
-change of those few is told.  Of the nodes' own keys it is kept which are gone: those whose Patroni has not
-renewed its lease.
+who leads, who may, whose data it is and what all nodes follow are kept, all others are dropped unread, and
+only a change of those few is told.  Of the nodes' own keys it is kept which are gone: those whose Patroni has
+not renewed its lease.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from cenote.errors import Unavailable
-from cenote.model.failover import NOTHING_AGREED, Agreed
+from cenote.model.failover import NOTHING_AGREED, Agreed, synchronous_standbys
 from cenote.store.client import Compacted, EtcdClient, EtcdError
 from cenote.store.keys import Keys
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 PAGE = 500
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
-_KEPT = ("/leader", "/initialize", "/config")
+_KEPT = ("/leader", "/initialize", "/config", "/sync")
 _MEMBERS = "members/"
 _KEPT_ENDS = tuple(end.encode() for end in _KEPT)
 
@@ -128,6 +128,9 @@ class Agreements:
                 case "config":
                     # Blanks at its end ask for a switch (``failover_requests``), and say nothing.
                     after = replace(before, shared=None if value is None else value.rstrip(b" "))
+                case "sync":  # nobody has to look at once for that
+                    known[id] = replace(before, may_lead=synchronous_standbys(value))
+                    return set()
                 case _:
                     return set()
             known[id] = after

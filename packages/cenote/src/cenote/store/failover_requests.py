@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from uuid import UUID
 
+from cenote.model.failover import synchronous_standbys
 from cenote.store import etcd_messages
 from cenote.store.client import EtcdClient
 from cenote.store.etcd_messages import Condition, EtcdOperation, TransactionRequest
@@ -30,11 +31,7 @@ class FailoverRequests:
     async def takes(self, cluster_id: UUID, target: str) -> bool:
         """Return whether Patroni takes a node for one that lacks nothing; it lags behind the servers."""
         found = await self._client.read(f"{self._keys.failover_of(cluster_id)}sync")
-        try:
-            state = json.loads(b"{}" if found is None else found.value)
-            return target in (state.get("sync_standby") or "").split(",")
-        except (ValueError, AttributeError):
-            return False
+        return target in synchronous_standbys(None if found is None else found.value)
 
     async def is_refused(self, cluster_id: UUID, source: str) -> bool:
         """Return whether Patroni has dropped what it was asked for, and the node that led before still does.

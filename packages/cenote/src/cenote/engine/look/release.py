@@ -10,12 +10,6 @@ from cenote.engine.plan.release import Seen
 from cenote.host import files
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
-from cenote.rules import upgrades_of_nodes
-
-_QUERY = """
-SELECT pg_is_in_recovery(),
-       NOT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('quorum', 'sync'))
-"""
 
 
 async def look(inspector: Inspector, context: NodeContext, session: Session) -> Seen:
@@ -24,12 +18,11 @@ async def look(inspector: Inspector, context: NodeContext, session: Session) -> 
     running = loaded.look(context.failover_agent).process is not None
     if not is_ready(context.server, loaded.look(context.server)):
         return Seen(has_folder=True, running=running, recovering=True, slots=None)
-    [(recovering, alone)] = await session.rows(SUPERUSER, _QUERY)
+    [(recovering,)] = await session.rows(SUPERUSER, "SELECT pg_is_in_recovery()")
     return Seen(
         has_folder=True,
         running=running,
         recovering=recovering,
         slots=(await slots.look(inspector, context, session)).slots,
         password=managed.password(context),
-        alone=alone and bool(upgrades_of_nodes.candidates(context.cluster)),
     )

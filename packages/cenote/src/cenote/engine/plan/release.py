@@ -24,6 +24,7 @@ from cenote.engine.plan.context import NodeContext, NodeKind
 from cenote.engine.plan.slots import Slot, is_patronis
 from cenote.model.changes import Change, Plan, Publish, Remove, Sql, Stop, Wait
 from cenote.model.record import Secret
+from cenote.rules import upgrades_of_nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Seen:
     """``running``: Patroni; ``recovering``: its server follows another one, or is down.
 
     ``slots`` are those of its server, None while that cannot be asked.  ``password`` is that of Patroni's
-    login to the store.  ``alone``: commits are to wait for another node, and wait for none.
+    login to the store.
     """
 
     has_folder: bool
@@ -39,7 +40,6 @@ class Seen:
     recovering: bool = False
     slots: tuple[Slot, ...] | None = ()
     password: Secret | None = field(default=None, repr=False)
-    alone: bool = False
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
@@ -47,12 +47,11 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
         return
     if seen.running and seen.recovering:
         yield Wait("it still follows another node, and is about to take writes")
+    if seen.running and NodeKind.UPGRADING in context.kinds:
+        yield from _until_others_may_lead(context)
     if context.agreed.leader == context.node.name and seen.password is not None:
         paused = managed.shared(context) | {"pause": True}
-        is_paused = patroni.is_same(context.agreed.shared, paused)
-        if seen.running and seen.alone and not is_paused and NodeKind.UPGRADING in context.kinds:
-            yield Wait("another node is to have all commits first, and commits wait for none yet")
-        if not is_paused:
+        if not patroni.is_same(context.agreed.shared, paused):
             yield Publish(context.cluster.id, patroni.encode_shared(paused), seen.password)
     if seen.running:
         yield Stop(replace(context.failover_agent, stop_signal=signal.SIGKILL))
@@ -67,6 +66,18 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
             drop = SQL("SELECT pg_drop_replication_slot({})").format(Literal(slot.name))
             yield Sql(SUPERUSER, f"dropping the slot {slot.name}", (*end, drop), atomic=False)
     yield from _forget(context)
+
+
+def _until_others_may_lead(context: NodeContext) -> Iterator[Change]:
+    """Wait until another node could take over with all commits, by what Patroni of all nodes knows.
+
+    What the server says is ahead of that: Patroni writes it down a round later.
+    """
+    if context.agreed.leader != context.node.name:
+        yield Wait("the store does not say at the moment that this node leads")
+    others = upgrades_of_nodes.candidates(context.cluster)
+    if others and context.agreed.may_lead.isdisjoint(others):
+        yield Wait("another node is to have all commits first, and commits wait for none yet")
 
 
 def _forget(context: NodeContext) -> Iterator[Change]:
