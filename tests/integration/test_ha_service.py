@@ -214,8 +214,7 @@ def test_access_is_taken_away_while_a_switch_waits_for_a_transaction(
 
         assert http.put(f"{path}/firewall", json={"rules": sources[:1]}).status_code == 204
         assert http.delete(f"{path}/users/leaver").status_code == 204
-        with pytest.raises(psycopg.OperationalError):
-            leaver.execute("SELECT 1")
+        wait_until("its session has ended, also on a standby", SECONDS, lambda: is_ended(leaver))
         query = "SELECT 1 FROM pg_roles WHERE rolname = 'leaver'"
         assert on_node(running, trio, before, query) == []
         assert waits_for(client, trio), "the transaction has not ended"
@@ -223,6 +222,31 @@ def test_access_is_taken_away_while_a_switch_waits_for_a_transaction(
     wait_until("the switch is over", SECONDS, lambda: not waits_for(client, trio))
     settled(client, trio["id"])
     assert writer(running, trio, 1, 2, 3) not in (None, before)
+
+
+@pytest.mark.parametrize("place", ["standby", "primary"])
+def test_a_user_that_is_deleted_loses_its_sessions_on_every_node(
+    client: Client, http: httpx.Client, trio: Any, place: str
+) -> None:
+    path = f"/v2/databases/{trio['id']}"
+    user = client.request("POST", f"{path}/users", json={"name": "reader"})["user"]
+    shown = settled(client, trio["id"])
+    found = shown["connection" if place == "primary" else "standby_connection"]
+    uri = urlsplit(found["uri"])
+    uri = uri._replace(netloc=f"{user['name']}:{user['password']}@{uri.netloc.rpartition('@')[2]}")
+    with psycopg.connect(uri.geturl(), autocommit=True) as session:
+        query = "SELECT pg_is_in_recovery()"
+        assert session.execute(query).fetchone() == (place == "standby",)
+        assert http.delete(f"{path}/users/reader").status_code == 204
+        wait_until("its session has ended", SECONDS, lambda: is_ended(session))
+
+
+def is_ended(session: psycopg.Connection) -> bool:
+    try:
+        session.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return True
+    return False
 
 
 def waits_for(client: Client, cluster: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -98,3 +98,13 @@ def test_what_keeps_the_agent_from_the_node_is_told_of_a_removal_without_an_atte
     )
     report = replace(report, failing=False, reason="the storage is nearly full")
     assert removals.why(removed, DATABASE, "orders", report) == "database 'orders' is being removed"
+
+
+def test_the_drop_of_a_user_is_new_for_some_seconds_whichever_clock_is_ahead() -> None:
+    cluster = rules.remove_user(rules.remove_database(PLAIN, "orders"), "app")
+    at = next(one.at for one in cluster.removing if one.name == "app")
+    for seconds, expected in ((-60, False), (-10, True), (0, True), (10, True), (60, False)):
+        assert removals.is_new(cluster, at + timedelta(seconds=seconds)) is expected
+    others = replace(cluster, removing=tuple(one for one in cluster.removing if one.kind is DATABASE))
+    assert others.removing
+    assert not removals.is_new(others, at), "a standby ends sessions of a database by itself"

@@ -30,7 +30,7 @@ from cenote.host.executor import Executor
 from cenote.model.records import Cluster, Node, Switchover, SwitchStage
 from cenote.model.status_records import UpgradeReport
 from cenote.model.topology import has_standbys, in_words, node_key
-from cenote.rules import replicas, repository_identity, rolling, storage, sweep
+from cenote.rules import removals, replicas, repository_identity, rolling, storage, sweep
 from cenote.stats.counters import Passes, PassResult
 from cenote.store.encoding import NewerFormat
 from cenote.store.host_store import HostStore
@@ -46,7 +46,7 @@ HELD_SOON = 3.0  # seconds in which a switch is over, unless something has to be
 HELD_LONG = 15.0  # seconds after which the switch has failed, or its other host is away
 OTHER_USERS_PAUSE = 1.0  # seconds until pools work for roles that SQL has just made; it may make many
 RESTARTING_PAUSE = 0.3  # seconds between looks while another node of the cluster is restarted
-BUSY_PAUSE = 0.5  # seconds between looks whether transactions in pools have ended, for a switch
+BUSY_PAUSE = 0.5  # seconds between looks at what is about to end: transactions in pools, sessions of a user
 UPGRADING_PAUSE = 0.5  # seconds between looks at what is left of an upgrade to another major version
 WORTH_REPORTING = 0.1  # seconds
 # A server that fails to start is started again and again; what is shown meanwhile is that it fails.
@@ -334,7 +334,7 @@ class NodeLoop:
             pause = min(pause, self._host_context.timing.resync_interval_nearly_full)
         if (missing := self._until_followed(stored.value)) is not None:
             pause = min(pause, missing)
-        if self._is_busy(stored.value):
+        if self._is_busy(stored.value) or self._replays_drops(stored.value):
             pause = min(pause, BUSY_PAUSE)
         if self._prepares(stored.value):  # and is to go on with that
             pause = min(pause, POLL_FIRST)
@@ -419,6 +419,7 @@ class NodeLoop:
             context.cluster.restart_turn is not None,
             self._until_followed(context.cluster),
             self._is_busy(context.cluster),
+            self._replays_drops(context.cluster),
             self._prepares(context.cluster),
             NodeKind.REPLICA in context.kinds,  # how far it is does not show in its trace
         )
@@ -436,6 +437,11 @@ class NodeLoop:
         switch = cluster.switchover
         is_prepared = switch is not None and switch.stage is SwitchStage.PREPARING
         return switch is not None and is_prepared and self._reports.last().free_for != switch.attempt
+
+    def _replays_drops(self, cluster: Cluster) -> bool:
+        """Return whether the server follows one that drops a user, whose sessions here end after that."""
+        follows = has_standbys(cluster) and self._store.leader(cluster) != self._node_name
+        return follows and removals.is_new(cluster, datetime.now(UTC))
 
     def _prepares(self, cluster: Cluster) -> bool:
         """Return whether the node takes writes, and prepares a switch."""

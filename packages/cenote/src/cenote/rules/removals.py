@@ -6,7 +6,7 @@ what is being removed, so that its name is not given to another owner before, wi
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from msgspec.structs import replace
@@ -17,6 +17,8 @@ from cenote.model.status_records import NodeStatus
 
 # Removals stay in the record after the drop, for a DELETE that is sent again.
 MOST_FINISHED = 50
+
+NEW = timedelta(seconds=15)
 
 
 def pending(cluster: Cluster, seen: NodeStatus | None) -> tuple[Removal, ...]:
@@ -33,6 +35,12 @@ def is_pending(cluster: Cluster, kind: RemovalKind, name: str, seen: NodeStatus 
 def count(cluster: Cluster, kind: RemovalKind, seen: NodeStatus | None) -> int:
     """Return how many users or databases may be on the server beside those in the record."""
     return sum(one.kind is kind for one in pending(cluster, seen))
+
+
+def is_new(cluster: Cluster, now: datetime) -> bool:
+    """Return whether a user was removed just now, so that standbys may be about to replay its drop."""
+    users = (one for one in cluster.removing if one.kind is RemovalKind.USER)
+    return any(now - NEW < one.at < now + NEW for one in users)
 
 
 def in_words(cluster: Cluster, seen: NodeStatus | None) -> list[str]:

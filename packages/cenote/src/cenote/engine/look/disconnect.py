@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cenote.conf.hba import SUPERUSER
 from cenote.engine.look import loaded
-from cenote.engine.plan.context import NodeContext
-from cenote.engine.plan.disconnect import Client, Seen
+from cenote.engine.plan.context import NodeContext, NodeKind
+from cenote.engine.plan.disconnect import OWNERLESS, Client, Seen
 from cenote.host.inspector import Inspector
 from cenote.host.sql import Session
 from cenote.model import firewall
@@ -19,10 +19,13 @@ _DIRECT_BUT_NODES = (
 
 
 async def look_direct(_inspector: Inspector, context: NodeContext, session: Session) -> Seen:
+    ownerless = False
+    if NodeKind.WRITER not in context.kinds:
+        [(ownerless,)] = await session.rows(SUPERUSER, f"SELECT EXISTS (SELECT {OWNERLESS})")
     if not context.cluster.firewall:
-        return Seen()  # open to all addresses
+        return Seen(ownerless=ownerless)  # open to all addresses
     direct = await session.rows(SUPERUSER, _DIRECT if context.is_alone else _DIRECT_BUT_NODES)
-    return Seen(direct=_clients(direct))
+    return Seen(direct=_clients(direct), ownerless=ownerless)
 
 
 async def look_pooled(inspector: Inspector, context: NodeContext, session: Session) -> Seen:

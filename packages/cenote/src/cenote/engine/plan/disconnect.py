@@ -1,7 +1,9 @@
-"""Ending connections from addresses that are no longer trusted sources.
+"""Ending connections from addresses that are no longer trusted sources, and those of users that are gone.
 
 Both servers check their HBA rules at login only.  So every pass ends the open connections that the rules
-would not admit; a login that was in progress when the rules changed is caught by the next pass.
+would not admit; a login that was in progress when the rules changed is caught by the next pass.  A user that
+is dropped loses its sessions on the node that takes writes before (``lock_out``); a standby replays the drop,
+and ends no session for it.
 """
 
 from __future__ import annotations
@@ -27,8 +29,17 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
+    """``ownerless``: there are sessions of users that were dropped."""
+
     direct: tuple[Client, ...] = ()
     pooled: tuple[Client, ...] = ()
+    ownerless: bool = False
+
+
+OWNERLESS = """
+FROM pg_stat_activity LEFT JOIN pg_roles ON pg_roles.oid = usesysid
+WHERE backend_type = 'client backend' AND usesysid IS NOT NULL AND rolname IS NULL
+"""
 
 
 def plan(context: NodeContext, seen: Seen) -> Plan:
@@ -47,6 +58,9 @@ def plan(context: NodeContext, seen: Seen) -> Plan:
                 for client in direct
             ),
         )
+    if seen.ownerless:
+        end = SQL("SELECT pg_terminate_backend(pid)") + SQL(OWNERLESS)
+        yield Sql(SUPERUSER, "ending sessions of users that were dropped", (end,))
     pooled = [client for client in seen.pooled if not firewall.admits(allowed, client.address)]
     if pooled:
         yield Disconnect(tuple(client.number for client in pooled))
