@@ -143,7 +143,9 @@ def test_a_planned_switch_fails_no_query_of_a_pool(agents: Agents) -> None:
         assert await found(cluster) >= clients.written
         told = await promotions(at, cluster)
         assert len(told) == 3
-        assert ": a switch was asked for; clients of its pools were held for " in told[0]
+        assert all(": a switch was asked for" in one for one in told)
+        # Hosts have three seconds to report that.
+        assert any("; clients of its pools were held for " in one for one in told)
 
     agents.run(scenario)
 
