@@ -164,13 +164,19 @@ async def all_may_take_over(at: AtWork, cluster: Cluster, first: Node) -> None:
     await wait_until_async("Patroni counts on the others", SECONDS, do)
 
 
+async def with_ledger(at: AtWork) -> tuple[Cluster, Node]:
+    """Make a cluster of three nodes with a table; return the primary, too."""
+    cluster = await of_nodes(at, 3)
+    first = leader(at, cluster)
+    assert first is not None
+    async with await connected(first) as connection:
+        await connection.execute("CREATE TABLE ledger (number int)")
+    return cluster, first
+
+
 def test_killed_postmaster_of_the_primary_is_replaced_without_a_lost_row(agents: Agents) -> None:
     async def scenario(at: AtWork) -> None:
-        cluster = await of_nodes(at, 3)
-        first = leader(at, cluster)
-        assert first is not None
-        async with await connected(first) as connection:
-            await connection.execute("CREATE TABLE ledger (number int)")
+        cluster, first = await with_ledger(at)
         ledger = Ledger(at, cluster)
         writing = asyncio.create_task(ledger.write())
         await wait_until_async("rows are written", 20, lambda: len(ledger.acknowledged) > 50)
@@ -198,11 +204,7 @@ def test_killed_postmaster_of_the_primary_is_replaced_without_a_lost_row(agents:
 
 def test_killed_postmaster_of_a_primary_that_no_node_can_replace_is_started_again(agents: Agents) -> None:
     async def scenario(at: AtWork) -> None:
-        cluster = await of_nodes(at, 3)
-        first = leader(at, cluster)
-        assert first is not None
-        async with await connected(first) as connection:
-            await connection.execute("CREATE TABLE ledger (number int)")
+        cluster, first = await with_ledger(at)
         await all_may_take_over(at, cluster, first)
         frozen = [failover_agent(at, cluster, node.name) for node in cluster.nodes if node != first]
         killed = postmaster(at, cluster, first.name)

@@ -21,7 +21,7 @@ from cenote.host import processes
 from cenote.model import pauses
 from cenote.model.paths import Layout
 from cenote_client import Client
-from tests.support.service import Service, added_pool, online_cluster, tried
+from tests.support.service import Service, added_pool, is_alive, online_cluster, tried
 from tests.support.several_nodes import (
     SECONDS,
     may_take_over,
@@ -214,7 +214,7 @@ def test_access_is_taken_away_while_a_switch_waits_for_a_transaction(
 
         assert http.put(f"{path}/firewall", json={"rules": sources[:1]}).status_code == 204
         assert http.delete(f"{path}/users/leaver").status_code == 204
-        wait_until("its session has ended, also on a standby", SECONDS, lambda: is_ended(leaver))
+        wait_until("its session has ended, also on a standby", SECONDS, lambda: not is_alive(leaver))
         query = "SELECT 1 FROM pg_roles WHERE rolname = 'leaver'"
         assert on_node(running, trio, before, query) == []
         assert waits_for(client, trio), "the transaction has not ended"
@@ -238,15 +238,7 @@ def test_a_user_that_is_deleted_loses_its_sessions_on_every_node(
         query = "SELECT pg_is_in_recovery()"
         assert session.execute(query).fetchone() == (place == "standby",)
         assert http.delete(f"{path}/users/reader").status_code == 204
-        wait_until("its session has ended", SECONDS, lambda: is_ended(session))
-
-
-def is_ended(session: psycopg.Connection) -> bool:
-    try:
-        session.execute("SELECT 1")
-    except psycopg.OperationalError:
-        return True
-    return False
+        wait_until("its session has ended", SECONDS, lambda: not is_alive(session))
 
 
 def waits_for(client: Client, cluster: Any) -> str:

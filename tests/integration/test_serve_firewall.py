@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from cenote_client import Client
-from tests.support.service import added_pool, answer_of, online_cluster, tried
+from tests.support.service import added_pool, answer_of, is_alive, online_cluster, tried
 
 ELSEWHERE = {"type": "ip_addr", "value": "192.0.2.0/24"}
 HERE = ({"type": "ip_addr", "value": "127.0.0.0/8"}, {"type": "ip_addr", "value": "::1"})
@@ -29,14 +29,6 @@ def uris(cluster: Any) -> list[str]:
     return [cluster["connection"]["uri"], cluster["pool"]["connection"]["uri"]]
 
 
-def alive(connection: psycopg.Connection[Any]) -> bool:
-    try:
-        connection.execute("SELECT 1")
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
 def test_when_a_replacement_is_answered_nobody_else_can_connect(client: Client, cluster: Any) -> None:
     for rules, expected in (((ELSEWHERE,), None), (HERE, 42), ((ELSEWHERE,), None), ((), 42)):
         allow(client, cluster, *rules)
@@ -51,11 +43,11 @@ def test_when_a_replacement_is_answered_connections_of_others_have_ended(
         opened = [psycopg.connect(uri, autocommit=True) for uri in uris(cluster)]
         for connection in opened:
             stack.callback(connection.close)
-            assert alive(connection)
+            assert is_alive(connection)
         allow(client, cluster, *HERE)
-        assert [alive(connection) for connection in opened] == [True, True]
+        assert [is_alive(connection) for connection in opened] == [True, True]
         allow(client, cluster, ELSEWHERE)
-        assert [alive(connection) for connection in opened] == [False, False]
+        assert [is_alive(connection) for connection in opened] == [False, False]
     allow(client, cluster)
 
 

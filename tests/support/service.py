@@ -368,6 +368,15 @@ def added_pool(client: Client, id: str, name: str, **fields: Any) -> Any:
     return client.request("POST", f"/v2/databases/{id}/pools", json=wanted)["pool"]
 
 
+def is_alive(connection: psycopg.Connection[Any]) -> bool:
+    """Return whether a session still answers."""
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 def ca_file(client: Client, id: str, folder: Path) -> str:
     """Write the certificate that the API gives for a cluster where a driver can be pointed at it."""
     encoded = client.request("GET", f"/v2/databases/{id}/ca")["ca"]["certificate"]

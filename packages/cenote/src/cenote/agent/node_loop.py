@@ -23,6 +23,7 @@ from cenote.agent.node_reports import NodeReports
 from cenote.agent.pass_queue import Held, PassQueue, Turn, Urgency
 from cenote.agent.quiet import Quiet
 from cenote.agent.waiting import is_set_within
+from cenote.engine.plan import switching
 from cenote.engine.plan.context import Follower, HostContext, NodeContext, NodeKind, Peer, Source
 from cenote.errors import CenoteError, NotFound, ServerGone, Unavailable
 from cenote.host import control_file, processes, trash
@@ -445,10 +446,9 @@ class NodeLoop:
 
     def _prepares(self, cluster: Cluster) -> bool:
         """Return whether the node takes writes, and prepares a switch."""
-        switch = cluster.switchover
-        if switch is None or switch.stage is not SwitchStage.PREPARING:
+        if cluster.switchover is None:
             return False
-        return switch.source == self._node_name == self._store.leader(cluster)
+        return switching.asked_of(cluster, self._node_name, self._store.leader(cluster)) is not None
 
     def _has_moved_on(self, switch: Switchover | None) -> bool:
         """Return whether the record says something else of a switch than at the beginning of a pass."""

@@ -15,7 +15,7 @@ from cenote.engine.plan import managed_restart, replication
 from cenote.engine.plan.context import NodeContext
 from cenote.engine.plan.ending import CHECKPOINT, RECENT
 from cenote.model.changes import Plan, Sql, Wait
-from cenote.model.records import Switchover, SwitchStage
+from cenote.model.records import Cluster, Switchover, SwitchStage
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,15 @@ def to_restart(context: NodeContext) -> Switchover | None:
 
 def asked(context: NodeContext) -> Switchover | None:
     """Return the switch that this node is to prepare."""
-    switch = context.cluster.switchover
+    return asked_of(context.cluster, context.node.name, context.leader)
+
+
+def asked_of(cluster: Cluster, node_name: str, leader: str | None) -> Switchover | None:
+    """Return the switch that a node is to prepare, while the store says which one leads."""
+    switch = cluster.switchover
     if switch is None or switch.stage is not SwitchStage.PREPARING:
         return None
-    return switch if context.node.name == switch.source == context.leader else None
+    return switch if node_name == switch.source == leader else None
 
 
 def report(context: NodeContext, seen: Seen) -> Mapping[str, object]:
